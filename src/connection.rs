@@ -1,0 +1,379 @@
+//! One connection: read a head, let the handler respond, write the response, persist or close.
+//!
+//! Here the wire half and the value half meet.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::io::BufReader;
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
+use http_types::{Body, Error, Method, StatusCode, Version};
+
+use super::content::Kept;
+use super::drain::{Connections, Place};
+use super::error::{log, send_error};
+use super::h1::{self, Chunk, Encoder, Expectation, Framing, More, Persistence, Refusal};
+use super::handler::{Handler, respond};
+use super::limits::Limits;
+use super::request::{Received, Request};
+use super::response::{Outgoing, Response, text};
+use super::wire::{Incoming, Wire, lock};
+
+/// How long we read from a peer that still sends, so that it can read the last response: in all, and if it pauses.
+const LINGER_TIME: Duration = Duration::from_secs(30);
+const LINGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// Content up to this size leaves in one buffer with its head; larger content is not copied.
+const SMALL_BYTES: usize = 16 * 1024;
+
+/// Output of a pipelined batch leaves when it is this large, even if more requests have come.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Serves HTTP/1.1 on any stream of bytes: TLS, a pipe, a test's own.
+///
+/// Returns when the connection is done, which is when both ends agree that it is, or after a message that had to be
+/// refused or cut. The stream is dropped then.
+///
+/// # Errors
+///
+/// Whatever the stream fails with, or the reader of a response body. The peer got no whole message then.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Limits, Request, serve_connection, smol};
+/// use smol::io::{AsyncReadExt, AsyncWriteExt};
+/// use std::os::unix::net::UnixStream;
+///
+/// async fn handler(req: Request) -> String {
+///     req.path().to_owned()
+/// }
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let (ours, mut theirs) = (smol::Async::new(ours)?, smol::Async::new(theirs)?);
+/// let answer = smol::block_on(async {
+///     theirs.write_all(b"GET /tea HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await?;
+///     serve_connection(ours, &handler, &Limits::default()).await?;
+///     let mut answer = String::new();
+///     theirs.read_to_string(&mut answer).await?;
+///     std::io::Result::Ok(answer)
+/// })?;
+/// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n/tea"));
+/// # std::io::Result::Ok(())
+/// ```
+pub async fn serve_connection<S>(io: S, handler: &impl Handler, limits: &Limits) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connections = Connections::default();
+    serve_peer(io, Received::default(), &connections.enter(), handler, limits).await
+}
+
+/// Serves a peer of whom something is known.
+pub(super) async fn serve_peer<S>(
+    io: S,
+    peer: Received,
+    place: &Place<'_>,
+    handler: &impl Handler,
+    limits: &Limits,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let wire = Arc::new(Mutex::new(Wire::new(io, limits)));
+    Connection { wire, received: Arc::new(peer), place, limits }.run(handler).await
+}
+
+struct Connection<'a, S> {
+    wire: Arc<Mutex<Wire<S>>>,
+    received: Arc<Received>,
+    place: &'a Place<'a>,
+    limits: &'a Limits,
+}
+
+/// What the response to a request depends on.
+#[derive(Clone, Copy)]
+struct Exchange {
+    method: Method,
+    version: Version,
+    persistence: Persistence,
+}
+
+/// After a refusal nothing of the request is believed.
+const REFUSED: Exchange = Exchange { method: Method::Get, version: Version::Http1_1, persistence: Persistence::Close };
+
+impl<S> Connection<'_, S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
+        while let Some(head) = self.read_head().await? {
+            let (exchange, response) = match head.and_then(|()| self.request()) {
+                Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
+                Err(refusal) => (REFUSED, text(refusal.status, refusal.fault)),
+            };
+            match self.write(exchange, response).await? {
+                Persistence::Persist if self.discard_body().await? => {}
+                _ => return self.close().await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads until there is a head, or a reason to refuse it; `None` if the peer is done.
+    async fn read_head(&mut self) -> io::Result<Option<Result<(), Refusal>>> {
+        loop {
+            match self.parse_head() {
+                Ok(Some(())) => return Ok(Some(Ok(()))),
+                Ok(None) => {}
+                Err(refusal) => return Ok(Some(Err(refusal))),
+            }
+            // The next request is not there yet, so the answers to those before it leave now.
+            self.send(b"").await?;
+            let refusal = match self.fill_input().await {
+                Ok(0) => Refusal::bad("head ends early"),
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    Refusal::new(StatusCode::RequestTimeout, "head took too long")
+                }
+                Err(error) => return Err(error),
+            };
+            let has_begun = !lock(&self.wire).input.unread().trim_ascii_end().is_empty();
+            return Ok(has_begun.then_some(Err(refusal)));
+        }
+    }
+
+    /// Reads more input; 0 at the end of the stream, or if nothing has come and the server is to end.
+    async fn fill_input(&self) -> io::Result<usize> {
+        poll_fn(|cx| {
+            let mut wire = lock(&self.wire);
+            let is_idle = wire.input.unread().is_empty();
+            let waits_for_next = is_idle && !wire.is_new();
+            let timeout = if waits_for_next { self.limits.idle_timeout } else { self.limits.head_timeout };
+            let Poll::Ready(filled) = wire.poll_fill(cx, timeout) else {
+                return if is_idle { self.place.poll_draining(cx).map(|()| Ok(0)) } else { Poll::Pending };
+            };
+            if waits_for_next {
+                wire.note_progress();
+            }
+            Poll::Ready(filled)
+        })
+        .await
+    }
+
+    fn parse_head(&mut self) -> Result<Option<()>, Refusal> {
+        let mut wire = lock(&self.wire);
+        let length = Arc::make_mut(&mut self.received).head.parse(wire.input.unread(), self.limits)?;
+        Ok(length.map(|length| wire.input.take(length)))
+    }
+
+    /// Makes the request of the head that was read; its body is in the buffer, or comes from the wire.
+    fn request(&mut self) -> Result<(Exchange, Request), Refusal> {
+        let head = &self.received.head;
+        let (framing, expectation) = (h1::framing(head)?, h1::expectation(head)?);
+        let exchange = Exchange { method: head.method(), version: head.version(), persistence: h1::persistence(head) };
+        Ok((exchange, Request::new(self.received.clone(), self.content(framing, expectation))))
+    }
+
+    fn content(&self, framing: Framing, expectation: Expectation) -> Kept {
+        let mut wire = lock(&self.wire);
+        let length = match framing {
+            Framing::Length(length) => usize::try_from(length).ok(),
+            Framing::None | Framing::Close => Some(0),
+            Framing::Chunked => None,
+        };
+        let unread = wire.input.unread();
+        if let Some(content) = length.and_then(|length| unread.get(..length)) {
+            let content = content.to_vec();
+            wire.input.take(content.len());
+            wire.start_body(Framing::None, Expectation::Nothing);
+            return if content.is_empty() { Kept::empty() } else { Kept::unread(Body::from_bytes(content)) };
+        }
+        let expectation = if unread.is_empty() { expectation } else { Expectation::Nothing };
+        let message = wire.start_body(framing, expectation);
+        let reader = BufReader::with_capacity(1024, Incoming { wire: self.wire.clone(), message });
+        Kept::unread(Body::from_reader(reader, length))
+    }
+
+    /// Lets the handler respond. Its future is dropped if the peer resets the connection.
+    async fn respond(&self, handler: &impl Handler, request: Request) -> io::Result<Response> {
+        let mut response = pin!(respond(handler, request));
+        poll_fn(|cx| match response.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Ok(response)),
+            Poll::Pending => self.poll_meanwhile(cx),
+        })
+        .await
+    }
+
+    /// What happens while something else is waited for: what has been written leaves, and the peer may go.
+    fn poll_meanwhile<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let mut wire = lock(&self.wire);
+        match wire.poll_send(cx, &mut &[][..]) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => wire.poll_gone(cx).map(Err),
+        }
+    }
+
+    /// Writes the response; the bytes of a small one wait for those of the next.
+    async fn write(&self, exchange: Exchange, mut response: Response) -> io::Result<Persistence> {
+        let (framing, persistence) = loop {
+            match self.encode(exchange, &response) {
+                Ok(decided) => break decided,
+                Err(error) => response = send_error(error),
+            }
+        };
+        let content = response.take_content();
+        match (framing, exchange.method) {
+            (Framing::None | Framing::Length(0), _) | (_, Method::Head) => {}
+            _ => self.write_content(framing, content).await?,
+        }
+        if lock(&self.wire).output.len() > BATCH_BYTES {
+            self.send(b"").await?;
+        }
+        Ok(persistence)
+    }
+
+    fn encode(&self, exchange: Exchange, response: &Response) -> Result<(Framing, Persistence), Error> {
+        let status = response.status();
+        if status.is_informational() {
+            return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
+        }
+        let framing = h1::response_framing(exchange.method, exchange.version, status, response.content_length());
+        let mut wire = lock(&self.wire);
+        let persistence = self.persistence_after_body(&mut wire).unwrap_or(exchange.persistence);
+        let start = wire.output.len();
+        let mut encoder = Encoder::new(&mut wire.output, status, persistence);
+        for (name, value) in response.fields() {
+            if let Err(invalid) = encoder.field(name, value) {
+                wire.output.truncate(start);
+                return Err(invalid.into());
+            }
+        }
+        Ok((framing, encoder.finish(framing, exchange.version)))
+    }
+
+    /// Close, if the request's body will stand in the way of the next request.
+    fn persistence_after_body(&self, wire: &mut Wire<S>) -> Option<Persistence> {
+        let will_be_read = Arc::strong_count(&self.wire) > 1;
+        if will_be_read {
+            // The response is made of the request, so it has asked for the body.
+            wire.go_ahead();
+            return self.place.is_draining().then_some(Persistence::Close);
+        }
+        let is_awaited = wire.expectation == Expectation::Continue;
+        let is_small = wire.body.may_end_within(self.limits.unread_bytes_max);
+        (is_awaited || !is_small || self.place.is_draining()).then_some(Persistence::Close)
+    }
+
+    async fn write_content(&self, framing: Framing, content: Outgoing) -> io::Result<()> {
+        match content {
+            Outgoing::Static(bytes) => self.write_bytes(bytes).await,
+            Outgoing::Bytes(bytes) => self.write_bytes(&bytes).await,
+            Outgoing::Body(body) => self.write_body(framing, body).await,
+        }
+    }
+
+    async fn write_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() > SMALL_BYTES {
+            return self.send(bytes).await;
+        }
+        lock(&self.wire).output.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes what a reader yields, as it comes. A message that turns out to be a lie is not completed.
+    async fn write_body(&self, framing: Framing, body: Body) -> io::Result<()> {
+        let mut chunk = Chunk::new(framing);
+        let mut reader = body.into_reader();
+        loop {
+            let more = match self.fill(&mut chunk, &mut reader).await {
+                Ok(more) => more,
+                Err(error) => return self.cut(framing, error).await,
+            };
+            let framed = chunk.frame(&mut lock(&self.wire).output, more);
+            match framed.map_err(report) {
+                Ok(framed) => self.send(framed).await?,
+                Err(error) => return self.cut(framing, error).await,
+            }
+            if more == More::Ends {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the connection within a message. Where its end is the end of the message, only a reset tells the peer.
+    async fn cut(&self, framing: Framing, error: io::Error) -> io::Result<()> {
+        if framing == Framing::Close {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
+        }
+        self.close().await?;
+        Err(error)
+    }
+
+    /// Fills a chunk until it is full or the reader has no more for now. While there is nothing, what was written leaves.
+    async fn fill(&self, chunk: &mut Chunk, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<More> {
+        poll_fn(|cx| {
+            loop {
+                let room = chunk.room();
+                if room.is_empty() {
+                    return Poll::Ready(Ok(More::Follows));
+                }
+                match (Pin::new(&mut *reader).poll_read(cx, room).map_err(report)?, chunk.more()) {
+                    (Poll::Ready(0), _) => return Poll::Ready(Ok(More::Ends)),
+                    (Poll::Ready(count), _) => chunk.fill(count).map_err(report)?,
+                    (Poll::Pending, Some(more)) => return Poll::Ready(Ok(more)),
+                    (Poll::Pending, None) => return self.poll_meanwhile(cx),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Sends what has been written, and `more` behind it.
+    async fn send(&self, mut more: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| lock(&self.wire).poll_send(cx, &mut more)).await
+    }
+
+    /// Drops what the handler left of the body; whether the next request can be read.
+    async fn discard_body(&self) -> io::Result<bool> {
+        if lock(&self.wire).start_discard() {
+            return Ok(true);
+        }
+        self.send(b"").await?;
+        let mut left = self.limits.unread_bytes_max;
+        let discard = poll_fn(|cx| lock(&self.wire).poll_discard(cx, &mut left));
+        let time_out = async {
+            Timer::after(self.limits.body_timeout).await;
+            Ok(false)
+        };
+        match discard.or(time_out).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            discarded => discarded,
+        }
+    }
+
+    /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).
+    async fn close(&self) -> io::Result<()> {
+        self.send(b"").await?;
+        poll_fn(|cx| lock(&self.wire).poll_close(cx)).await?;
+        lock(&self.wire).note_progress();
+        let linger = poll_fn(|cx| lock(&self.wire).poll_linger(cx, LINGER_PAUSE));
+        let time_out = async {
+            Timer::after(LINGER_TIME).await;
+        };
+        linger.or(time_out).await;
+        Ok(())
+    }
+}
+
+/// Reports why a message is not completed.
+fn report(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    let error = io::Error::other(error);
+    log(format_args!("a response was cut: {error}"));
+    error
+}

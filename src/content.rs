@@ -1,0 +1,341 @@
+//! `buffer`, `text`, `json`: the whole content of a request, up to a limit and kept for a second call.
+
+use std::borrow::Cow;
+use std::fmt::{self, Debug, Display};
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::{AsyncBufRead, AsyncRead, io::Cursor};
+use http_types::{Body, Error};
+use serde::de::DeserializeOwned;
+
+use super::error::{Result, create_error, create_error_from};
+use super::request::Request;
+
+/// The room that is made for content before any of it has come, at most.
+const TRUSTED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads the whole content of a request as bytes.
+///
+/// The content is kept: a second call of `buffer`, [`text`] or [`json`] has it again. The limit is inclusive; the default
+/// is 1 MiB, and [`limit`](Content::limit) sets another.
+///
+/// # Errors
+///
+/// 413 above the limit; 400 if the message body ends early or is malformed; 408 if it stops coming.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Result, buffer, http_types};
+///
+/// async fn handler(mut req: Request) -> Result<usize> {
+///     Ok(buffer(&mut req).limit("10mb").await?.len())
+/// }
+///
+/// let mut req = http_types::Request::post("http://localhost/");
+/// req.set_body("12345");
+/// let mut response = smol::block_on(micro_smol::respond(&handler, req.into()));
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "5");
+/// ```
+pub fn buffer(req: &mut Request) -> Content<'_, Vec<u8>> {
+    Content::new(req, |_, bytes| Ok(bytes.to_vec()))
+}
+
+/// Reads the whole content of a request as text.
+///
+/// The charset of its Content-Type may be UTF-8, which is the default, US-ASCII or ISO-8859-1. A byte order mark stays.
+/// Limit and second calls are as for [`buffer`].
+///
+/// # Errors
+///
+/// 413 above the limit; 415 for another charset; 400 if the message body ends early or is malformed, or if the content is
+/// not valid in its charset.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Result, http_types, text};
+///
+/// async fn handler(mut req: Request) -> Result<String> {
+///     Ok(text(&mut req).await?.to_uppercase())
+/// }
+///
+/// let mut req = http_types::Request::post("http://localhost/");
+/// req.set_body("hello");
+/// let mut response = smol::block_on(micro_smol::respond(&handler, req.into()));
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "HELLO");
+/// ```
+pub fn text(req: &mut Request) -> Content<'_, String> {
+    Content::new(req, |charset, bytes| decode(charset, bytes).map(Cow::into_owned))
+}
+
+/// Reads the whole content of a request as JSON, into any type that serde can deserialise.
+///
+/// The Content-Type need not say JSON; its charset is heeded as by [`text`]. Limit and second calls are as for
+/// [`buffer`].
+///
+/// # Errors
+///
+/// 400 if the content is not JSON or does not fit the type; else as [`text`].
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Result, http_types, json};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Order {
+///     price: u32,
+///     count: u32,
+/// }
+///
+/// async fn handler(mut req: Request) -> Result<u32> {
+///     let order: Order = json(&mut req).limit("1kb").await?;
+///     Ok(order.price * order.count)
+/// }
+///
+/// let mut req = http_types::Request::post("http://localhost/");
+/// req.set_body(json!({ "price": 6, "count": 7 }));
+/// let mut response = smol::block_on(micro_smol::respond(&handler, req.into()));
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "42");
+/// ```
+pub fn json<T: DeserializeOwned>(req: &mut Request) -> Content<'_, T> {
+    Content::new(req, |charset, bytes| {
+        let json = decode(charset, bytes)?;
+        serde_json::from_str(&json).map_err(|error| create_error_from(400, "Invalid JSON", error))
+    })
+}
+
+/// The content of a request, to be awaited; made by [`buffer`], [`text`] and [`json`].
+#[must_use = "nothing is read unless it is awaited"]
+pub struct Content<'a, T> {
+    request: &'a mut Request,
+    limit: Limit,
+    convert: fn(Option<&str>, &[u8]) -> Result<T>,
+}
+
+impl<'a, T> Content<'a, T> {
+    fn new(request: &'a mut Request, convert: fn(Option<&str>, &[u8]) -> Result<T>) -> Self {
+        Content { request, limit: Limit::DEFAULT, convert }
+    }
+
+    /// Sets the limit: a number of bytes, or a string like `"100kb"`.
+    ///
+    /// It is inclusive, and above it the error is 413. What has been read by then stays for a call with a higher limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, Result, text};
+    ///
+    /// async fn short(mut req: Request) -> Result<String> {
+    ///     text(&mut req).limit(140).await
+    /// }
+    /// # let _ = micro_smol::serve(short);
+    /// ```
+    pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
+        self.limit = limit.into();
+        self
+    }
+}
+
+impl<T> Debug for Content<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}
+
+impl<T> Future for Content<'_, T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let Content { request, limit, convert } = &mut *self;
+        ready!(request.poll_content(cx, limit))?;
+        Poll::Ready(convert(request.charset().as_deref(), request.content()))
+    }
+}
+
+/// The most content that is read: a number of bytes, or a string.
+///
+/// A string is a number and a unit, `b`, `kb`, `mb` or `gb`, without case and in powers of 1024: `"100kb"`, `"1.5MB"`.
+/// Without a unit it is bytes. One that cannot be understood makes the call fail with 500, and the log says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    bytes: Option<u64>,
+    text: Cow<'static, str>,
+}
+
+impl Limit {
+    const DEFAULT: Limit = Limit { bytes: Some(1024 * 1024), text: Cow::Borrowed("1mb") };
+
+    fn bytes(&self) -> Result<u64> {
+        self.bytes.ok_or_else(|| Error::from(io::Error::other(format!("cannot understand the limit {:?}", self.text))))
+    }
+
+    fn check(&self, length: usize) -> Result<()> {
+        match length as u64 <= self.bytes()? {
+            true => Ok(()),
+            false => Err(create_error(413, format_args!("Body exceeded {self} limit"))),
+        }
+    }
+}
+
+/// As the caller wrote it.
+impl Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<usize> for Limit {
+    fn from(bytes: usize) -> Self {
+        Limit { bytes: Some(bytes as u64), text: bytes.to_string().into() }
+    }
+}
+
+impl From<&str> for Limit {
+    fn from(text: &str) -> Self {
+        Limit { bytes: parse_size(text), text: text.to_owned().into() }
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let unit: u64 = match unit.trim_start() {
+        "" | "b" => 1,
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * unit as f64) as u64)
+}
+
+fn decode<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
+    let charset = charset.unwrap_or("utf-8").to_ascii_lowercase();
+    let invalid = |error| create_error_from(400, "Invalid body", error);
+    match charset.as_str() {
+        "utf-8" | "utf8" => str::from_utf8(bytes).map(Cow::Borrowed).map_err(invalid),
+        "us-ascii" | "ascii" if bytes.is_ascii() => Ok(String::from_utf8_lossy(bytes)),
+        "us-ascii" | "ascii" => Err(create_error(400, "Invalid body")),
+        "iso-8859-1" | "latin1" => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        _ => Err(create_error(415, format_args!("Unsupported charset {charset:?}"))),
+    }
+}
+
+/// What there is of a request's content: what has been read of it, and what has not.
+pub(super) enum Kept {
+    /// `read` has `filled` bytes of it; the rest comes from the reader.
+    Part { read: Vec<u8>, filled: usize, rest: Unread },
+    /// All of it.
+    Whole(Whole),
+}
+
+/// Content that can be read yet, and its length where that is known.
+pub(super) struct Unread {
+    reader: Box<dyn AsyncBufRead + Unpin + Send + Sync>,
+    length: Option<usize>,
+}
+
+impl From<Body> for Unread {
+    fn from(body: Body) -> Self {
+        let length = body.len();
+        Unread { reader: Box::new(body), length }
+    }
+}
+
+/// The bytes of a whole content, shared with the bodies that were made of them.
+#[derive(Clone)]
+pub(super) struct Whole(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Kept {
+    pub(super) fn empty() -> Self {
+        Kept::unread(Unread { reader: Box::new(futures_lite::io::empty()), length: Some(0) })
+    }
+
+    pub(super) fn unread(rest: impl Into<Unread>) -> Self {
+        Kept::Part { read: Vec::new(), filled: 0, rest: rest.into() }
+    }
+
+    /// How long the content is, where that is known.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self {
+            Kept::Part { filled, rest, .. } => rest.length.map(|length| filled.saturating_add(length)),
+            Kept::Whole(whole) => Some(whole.0.len()),
+        }
+    }
+
+    /// How long the content is at least.
+    fn bytes_min(&self) -> usize {
+        match self {
+            Kept::Part { filled, rest, .. } => filled.saturating_add(rest.length.unwrap_or(0)),
+            Kept::Whole(whole) => whole.0.len(),
+        }
+    }
+
+    /// The content, once all of it has been read.
+    pub(super) fn whole(&self) -> &[u8] {
+        match self {
+            Kept::Part { .. } => &[],
+            Kept::Whole(whole) => whole.as_ref(),
+        }
+    }
+
+    /// Whether a body that was made of the whole content is still in use.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Kept::Whole(whole) if Arc::strong_count(&whole.0) > 1)
+    }
+
+    /// Makes a body of what there is. Content that is not whole goes with it; whole content stays as well.
+    pub(super) fn take(&mut self) -> Body {
+        match self {
+            Kept::Whole(whole) => Body::from_reader(Cursor::new(whole.clone()), Some(whole.0.len())),
+            Kept::Part { .. } => match mem::replace(self, Kept::empty()) {
+                Kept::Part { mut read, filled, rest } => {
+                    read.truncate(filled);
+                    let body = Body::from_reader(rest.reader, rest.length);
+                    if read.is_empty() { body } else { Body::from_bytes(read).chain(body) }
+                }
+                Kept::Whole(_) => Body::empty(),
+            },
+        }
+    }
+
+    /// Reads until the content is whole.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
+        loop {
+            limit.check(self.bytes_min())?;
+            let Kept::Part { read, filled, rest } = self else { return Poll::Ready(Ok(())) };
+            if *filled == read.len() {
+                let least = rest.length.unwrap_or(0).saturating_add(1).clamp(1024, TRUSTED_BYTES_MAX);
+                read.resize(read.len().saturating_add(least.max(read.len())), 0);
+            }
+            match ready!(Pin::new(&mut rest.reader).poll_read(cx, read.get_mut(*filled..).unwrap_or_default())) {
+                Ok(0) => {
+                    read.truncate(*filled);
+                    *self = Kept::Whole(Whole(Arc::new(mem::take(read))));
+                }
+                Ok(count) => {
+                    *filled += count;
+                    rest.length = rest.length.map(|length| length.saturating_sub(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(create_error_from(408, "Body took too long", error)));
+                }
+                Err(error) => return Poll::Ready(Err(create_error_from(400, "Invalid body", error))),
+            }
+        }
+    }
+}

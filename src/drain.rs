@@ -1,0 +1,73 @@
+//! The connections of one worker: how many there are, and whether they should end.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+/// The connections that are open. Draining asks each to end when it next has nothing to answer.
+#[derive(Default)]
+pub(super) struct Connections {
+    draining: Cell<bool>,
+    open: RefCell<Slab<Option<Waker>>>,
+    drained: RefCell<Option<Waker>>,
+}
+
+impl Connections {
+    /// Counts a connection, until the place is dropped.
+    pub(super) fn enter(&self) -> Place<'_> {
+        Place { connections: self, key: self.open.borrow_mut().insert(None) }
+    }
+
+    /// Asks the connections to end, and returns when there is none left.
+    pub(super) async fn drain(&self) {
+        self.draining.set(true);
+        self.open.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).for_each(Waker::wake);
+        poll_fn(|cx| match self.open.borrow().is_empty() {
+            true => Poll::Ready(()),
+            false => {
+                self.drained.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// A connection's entry among those of its worker.
+pub(super) struct Place<'a> {
+    connections: &'a Connections,
+    key: usize,
+}
+
+impl Place<'_> {
+    pub(super) fn is_draining(&self) -> bool {
+        self.connections.draining.get()
+    }
+
+    /// Ready once the connection should end.
+    pub(super) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_draining() {
+            return Poll::Ready(());
+        }
+        let mut open = self.connections.open.borrow_mut();
+        match open.get_mut(self.key) {
+            Some(Some(waker)) if waker.will_wake(cx.waker()) => {}
+            Some(waker) => *waker = Some(cx.waker().clone()),
+            None => {}
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.connections.open.borrow_mut().try_remove(self.key);
+        if self.is_draining()
+            && let Some(waker) = self.connections.drained.take()
+        {
+            waker.wake();
+        }
+    }
+}

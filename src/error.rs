@@ -1,0 +1,201 @@
+//! Errors with a status, and the response that each becomes.
+//!
+//! [`Error`] is http-types' own. What is kept here is which messages a peer may read: those below 500, and those that
+//! [`create_error`] was given.
+
+use std::fmt::{self, Debug, Display};
+use std::sync::OnceLock;
+
+use http_types::{Error, StatusCode};
+
+use super::response::{Response, text};
+
+/// The result of a handler, and of whatever it calls here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A status code, as a `u16` or as a [`StatusCode`].
+///
+/// No other type is one, so that the `200` of `send(200, …)` needs no annotation.
+pub trait IntoStatus {
+    /// Converts the number.
+    ///
+    /// # Errors
+    ///
+    /// 500 if http-types has no such status, like 299 or 600; the log says so.
+    fn into_status(self) -> Result<StatusCode>;
+}
+
+impl IntoStatus for StatusCode {
+    fn into_status(self) -> Result<StatusCode> {
+        Ok(self)
+    }
+}
+
+impl IntoStatus for u16 {
+    fn into_status(self) -> Result<StatusCode> {
+        StatusCode::try_from(self)
+            .map_err(|_| Error::from_str(StatusCode::InternalServerError, format!("http-types knows no status {self}")))
+    }
+}
+
+/// A message that the peer may read. Private, so that only [`create_error`] can mark one.
+#[derive(Debug)]
+struct Shown(String);
+
+impl Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Makes an error whose message the peer is shown, whatever the status.
+///
+/// A status that http-types does not know makes it a 500, and the log says so.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Result, create_error};
+///
+/// async fn handler(_req: Request) -> Result<&'static str> {
+///     Err(create_error(429, "Rate limit exceeded"))
+/// }
+///
+/// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+/// assert_eq!(response.status(), 429);
+/// ```
+pub fn create_error(status: impl IntoStatus, message: impl Display) -> Error {
+    match status.into_status() {
+        Ok(status) => Error::from_str(status, Shown(message.to_string())),
+        Err(error) => error,
+    }
+}
+
+/// Makes an error whose message the peer is shown, and keeps the original for whoever looks into it.
+///
+/// `downcast_ref` finds the original, and the log shows the chain of causes from it.
+///
+/// # Examples
+///
+/// ```
+/// let original = "12x".parse::<u32>().unwrap_err();
+/// let error = micro_smol::create_error_from(400, "Not a number", original);
+/// assert_eq!(error.to_string(), "Not a number");
+/// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+/// ```
+pub fn create_error_from(status: impl IntoStatus, message: impl Display, original: impl Into<Error>) -> Error {
+    match status.into_status() {
+        Ok(status) => Error::new(status, original.into().into_inner().context(Shown(message.to_string()))),
+        Err(error) => error,
+    }
+}
+
+/// Gives a failure a status: `.status(403)?`.
+pub trait Status<T> {
+    /// Turns a failure into an [`Error`] with this status; a success stays as it is.
+    ///
+    /// A status below 500 shows the error's message to the peer. A `None` has no message but the status's own.
+    ///
+    /// # Errors
+    ///
+    /// The failure, with the status given; 500 if http-types does not know that status, and the log says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, Result, Status};
+    ///
+    /// async fn handler(req: Request) -> Result<String> {
+    ///     let name = req.query_string().status(400)?;
+    ///     std::fs::read_to_string(format!("/nowhere/{name}")).status(404)
+    /// }
+    ///
+    /// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+    /// assert_eq!(response.status(), 400);
+    /// ```
+    fn status(self, status: impl IntoStatus) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Status<T> for Result<T, E> {
+    fn status(self, status: impl IntoStatus) -> Result<T> {
+        self.map_err(|error| {
+            let mut error = error.into();
+            match status.into_status() {
+                Ok(status) => error.set_status(status),
+                Err(unknown) => error = unknown,
+            }
+            error
+        })
+    }
+}
+
+impl<T> Status<T> for Option<T> {
+    fn status(self, status: impl IntoStatus) -> Result<T> {
+        self.ok_or_else(|| match status.into_status() {
+            Ok(status) => Error::from_str(status, status.canonical_reason()),
+            Err(unknown) => unknown,
+        })
+    }
+}
+
+/// Turns an error into the response that the server sends for it.
+///
+/// The message is sent if the status is below 500 or [`create_error`] made the error; else the status's reason phrase,
+/// and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
+/// backtrace if there is one; with `MICRO_ENV=test` nothing is printed.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+///
+/// let mut response = micro_smol::send_error(io::Error::other("the disk is on fire"));
+/// assert_eq!(response.status(), 500);
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Internal Server Error");
+/// ```
+pub fn send_error(error: impl Into<Error>) -> Response {
+    let error = error.into();
+    let status = error.status();
+    let is_ours = status.is_server_error();
+    let message = match is_ours && error.downcast_ref::<Shown>().is_none() {
+        true => status.canonical_reason().to_owned(),
+        false => error.to_string(),
+    };
+    let report = || format!("{:?}", error.into_inner());
+    match mode() {
+        Mode::Development => {
+            let report = report();
+            log(format_args!("{status}: {report}"));
+            text(status, format!("{message}\n\n{report}"))
+        }
+        Mode::Production if is_ours => {
+            log(format_args!("{status}: {}", report()));
+            text(status, message)
+        }
+        Mode::Production | Mode::Test => text(status, message),
+    }
+}
+
+/// Prints a line of the server's own on stderr.
+pub(super) fn log(line: impl Display) {
+    if mode() != Mode::Test {
+        eprintln!("micro-smol: {line}");
+    }
+}
+
+/// What `MICRO_ENV` says, read once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Production,
+    Development,
+    Test,
+}
+
+pub(super) fn mode() -> Mode {
+    static MODE: OnceLock<Mode> = OnceLock::new();
+    *MODE.get_or_init(|| match std::env::var("MICRO_ENV").as_deref() {
+        Ok("development") => Mode::Development,
+        Ok("test") => Mode::Test,
+        _ => Mode::Production,
+    })
+}

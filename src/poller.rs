@@ -1,0 +1,105 @@
+//! Readiness of a worker's sockets: [`Listener`] and [`Socket`], TCP or Unix alike.
+//!
+//! On Linux a worker has an epoll instance of its own, elsewhere async-io serves; the two files have the same names in
+//! them. `--cfg micro_smol_portable` lets Linux take the second, for its tests.
+#![allow(unexpected_cfgs, reason = "the crate that this source is vendored into need not know the cfg")]
+
+#[cfg(all(target_os = "linux", not(micro_smol_portable)))]
+#[path = "poller/epoll.rs"]
+mod readiness;
+#[cfg(not(all(target_os = "linux", not(micro_smol_portable))))]
+#[path = "poller/portable.rs"]
+mod readiness;
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::future::poll_fn;
+use futures_lite::{AsyncRead, AsyncWrite};
+use rustix::net::{self, RecvFlags, SendFlags, Shutdown};
+
+pub(super) use readiness::{Entry, Poller};
+use readiness::{Source, accept};
+
+/// What a call to the kernel says of the next one.
+enum Next {
+    /// It may have more to give or take.
+    Ready,
+    /// There was no more.
+    Drained,
+}
+
+/// A listening socket.
+pub(super) struct Listener(Source);
+
+impl Listener {
+    pub(super) fn new(poller: &Poller, socket: OwnedFd) -> io::Result<(Self, Entry<'_>)> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let (source, entry) = poller.add(socket)?;
+        Ok((Listener(source), entry))
+    }
+
+    /// Accepts a connection; its peer has an address if it is not a Unix socket.
+    pub(super) async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+        let (socket, address) = poll_fn(|cx| self.0.poll_read_with(cx, |fd| Ok((accept(fd)?, Next::Ready)))).await?;
+        Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())))
+    }
+}
+
+/// A connected socket.
+#[derive(Clone)]
+pub(super) struct Socket(Source);
+
+impl Socket {
+    pub(super) fn new(poller: &Poller, socket: OwnedFd) -> io::Result<(Self, Entry<'_>)> {
+        let (source, entry) = poller.add(socket)?;
+        Ok((Socket(source), entry))
+    }
+
+    /// Makes the socket tell its peer, when it is closed, that the last message was cut.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        Ok(net::sockopt::set_socket_linger(self.0.fd(), Some(Duration::ZERO))?)
+    }
+}
+
+/// A call that did less than it was asked to has emptied or filled the kernel's buffer.
+fn moved(count: usize, wanted: usize) -> (usize, Next) {
+    (count, if count < wanted { Next::Drained } else { Next::Ready })
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_read_with(cx, |fd| {
+            let (count, _) = net::recv(fd, &mut *buffer, RecvFlags::empty())?;
+            Ok(moved(count, buffer.len()))
+        })
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write_with(cx, |fd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len())))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = slices.iter().map(|slice| slice.len()).sum();
+        self.0.poll_write_with(cx, |fd| Ok(moved(rustix::io::writev(fd, slices)?, wanted)))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that no more is sent; what the peer sends can still be read.
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(net::shutdown(self.0.fd(), Shutdown::Write)?))
+    }
+}

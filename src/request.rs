@@ -1,0 +1,272 @@
+//! [`Request`]: an [`http_types::Request`] that is built when something first asks for it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use http_types::headers::CONTENT_TYPE;
+use http_types::{Body, Method, Mime, Url, Version};
+
+use super::content::{Kept, Limit};
+use super::error::Result;
+use super::h1::Head;
+
+/// A request, as its handler gets it.
+///
+/// The whole API of [`http_types::Request`] is there through `Deref`. That object is put together when it is first used,
+/// so a handler that needs less pays for less: [`method`](Self::method), [`path`](Self::path),
+/// [`query_string`](Self::query_string), [`field`](Self::field), [`field_bytes`](Self::field_bytes),
+/// [`version`](Self::version) and [`peer_addr`](Self::peer_addr) build nothing.
+///
+/// These say what the peer sent, exactly, until the http-types request is borrowed mutably (`req.insert_header(…)`,
+/// `req.url_mut()`, …). From then on that request is the truth, and they say what it says.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Method, Request, http_types};
+///
+/// let mut req = Request::from(http_types::Request::new(Method::Get, "http://example.com/a?b=c"));
+/// assert_eq!(req.path(), "/a");
+/// assert_eq!(req.url().host_str(), Some("example.com"));
+/// req.insert_header("x-user", "ann");
+/// assert_eq!(req.field("x-user"), Some("ann"));
+/// ```
+pub struct Request {
+    received: Arc<Received>,
+    kept: Kept,
+    /// What `Deref` shows, without the body.
+    view: OnceLock<Box<http_types::Request>>,
+    /// What `DerefMut` made of all the above, and the truth once it is there.
+    full: Option<Box<http_types::Request>>,
+}
+
+/// What is known of a request without its body; kept by the connection, to be filled again for the next one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Received {
+    pub(super) head: Head,
+    pub(super) peer_addr: Option<SocketAddr>,
+    /// The endpoint's own authority, for the URL of a request whose Host is of no use.
+    pub(super) authority: Option<Arc<str>>,
+}
+
+impl Request {
+    pub(super) fn new(received: Arc<Received>, kept: Kept) -> Self {
+        Request { received, kept, view: OnceLock::new(), full: None }
+    }
+
+    /// Returns the method.
+    pub fn method(&self) -> Method {
+        self.full.as_ref().map_or_else(|| self.received.head.method(), |full| full.method())
+    }
+
+    /// Returns the path of the request target as it was received, still percent-encoded; `*` for `OPTIONS *`.
+    pub fn path(&self) -> &str {
+        self.full.as_ref().map_or_else(|| self.received.head.path(), |full| full.url().path())
+    }
+
+    /// Returns what stands behind the `?` of the request target as it was received, still percent-encoded.
+    ///
+    /// `None` without a `?`; an empty string if nothing follows it. `query()` of http-types parses it.
+    pub fn query_string(&self) -> Option<&str> {
+        self.full.as_ref().map_or_else(|| self.received.head.query(), |full| full.url().query())
+    }
+
+    /// Returns the value of the first field line of this name, which is compared without case.
+    ///
+    /// `None` if there is none, or if its value is not UTF-8: see [`field_bytes`](Self::field_bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// async fn handler(req: Request) -> String {
+    ///     format!("for {}", req.field("User-Agent").unwrap_or("nobody"))
+    /// }
+    ///
+    /// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+    /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "for nobody");
+    /// ```
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.field_bytes(name).and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// Returns the bytes of the first field line of this name, which is compared without case.
+    ///
+    /// A field value may have bytes above 0x7F (RFC 9110, 5.5). `header` of http-types has them percent-encoded.
+    pub fn field_bytes(&self, name: &str) -> Option<&[u8]> {
+        match &self.full {
+            None => self.received.head.values(name).next(),
+            Some(full) if name.is_ascii() => Some(full.header(name)?.get(0)?.as_str().as_bytes()),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns the version of HTTP that the peer spoke: 1.0 or 1.1.
+    pub fn version(&self) -> Version {
+        let full = self.full.as_ref().and_then(|full| full.version());
+        full.unwrap_or_else(|| self.received.head.version())
+    }
+
+    /// Returns the address of the other end of the connection; `None` for a Unix socket, and if it is not known.
+    ///
+    /// Behind a proxy that is the proxy: see `remote` of http-types, which believes `Forwarded` from anyone.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match &self.full {
+            None => self.received.peer_addr,
+            Some(full) => full.peer_addr()?.parse().ok(),
+        }
+    }
+
+    /// Takes the body out; what `json`, `text` or `buffer` has read to its end stays with them as well.
+    pub fn take_body(&mut self) -> Body {
+        self.find_content();
+        self.kept.take()
+    }
+
+    /// Reads the body as a string, like http-types, without a limit; `text` has one.
+    ///
+    /// # Errors
+    ///
+    /// 422 if the body is not UTF-8, ends early or is malformed.
+    pub async fn body_string(&mut self) -> Result<String> {
+        self.take_body().into_string().await
+    }
+
+    /// Reads the body as bytes, like http-types, without a limit; `buffer` has one.
+    ///
+    /// # Errors
+    ///
+    /// 422 if the body ends early or is malformed.
+    pub async fn body_bytes(&mut self) -> Result<Vec<u8>> {
+        self.take_body().into_bytes().await
+    }
+
+    /// Reads the whole content, up to `limit`, and keeps it.
+    pub(super) fn poll_content(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
+        self.find_content();
+        self.kept.poll_read(cx, limit)
+    }
+
+    /// The content that [`poll_content`](Self::poll_content) has read.
+    pub(super) fn content(&self) -> &[u8] {
+        self.kept.whole()
+    }
+
+    /// The charset that Content-Type names.
+    pub(super) fn charset(&self) -> Option<String> {
+        let value = self.field("content-type").filter(|value| value.contains(';'))?;
+        let media_type: Mime = value.parse().ok()?;
+        media_type.param("charset").map(|charset| charset.as_str().to_owned())
+    }
+
+    /// Brings content back here that was handed to the http-types request, or set on it.
+    fn find_content(&mut self) {
+        if let Some(full) = &mut self.full
+            && full.is_empty() != Some(true)
+            && !self.kept.is_shared()
+        {
+            self.kept = Kept::unread(replace_body(full, Body::empty()));
+        }
+    }
+
+    /// Makes the http-types request, without the content. It does not fail, whatever the peer sent.
+    fn build(received: &Received, length: Option<usize>) -> Box<http_types::Request> {
+        let mut view = Box::new(blank());
+        received.copy_to(&mut view);
+        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), length));
+        view
+    }
+}
+
+impl Received {
+    fn copy_to(&self, view: &mut http_types::Request) {
+        view.set_method(self.head.method());
+        view.set_version(Some(self.head.version()));
+        view.set_peer_addr(self.peer_addr);
+        for (name, value) in self.head.fields() {
+            view.append_header(name, percent_encoded(value));
+        }
+        // The target URI (RFC 9110, 7.1), with our own authority if the peer's is none that a URL can have.
+        let authorities = self.head.authority().into_iter().chain(self.authority.as_deref());
+        if let Some(url) = authorities.filter_map(|authority| Url::parse(&format!("http://{authority}/")).ok()).next() {
+            *view.url_mut() = url;
+        }
+        view.url_mut().set_path(self.head.path().trim_start_matches('*'));
+        view.url_mut().set_query(self.head.query());
+    }
+}
+
+impl Default for Request {
+    /// A GET of `/` from nobody.
+    fn default() -> Self {
+        Request::new(Arc::default(), Kept::empty())
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Request");
+        debug.field("method", &self.method()).field("path", &self.path()).field("query_string", &self.query_string());
+        debug.finish_non_exhaustive()
+    }
+}
+
+impl Deref for Request {
+    type Target = http_types::Request;
+
+    fn deref(&self) -> &http_types::Request {
+        let view = || self.view.get_or_init(|| Request::build(&self.received, self.kept.length()));
+        self.full.as_ref().unwrap_or_else(view)
+    }
+}
+
+impl DerefMut for Request {
+    fn deref_mut(&mut self) -> &mut http_types::Request {
+        let is_first = self.full.is_none();
+        let build = || Request::build(&self.received, None);
+        let full = self.full.get_or_insert_with(|| self.view.take().unwrap_or_else(build));
+        if is_first || full.is_empty() == Some(true) && !self.kept.is_shared() {
+            replace_body(full, self.kept.take());
+        }
+        full
+    }
+}
+
+impl From<http_types::Request> for Request {
+    fn from(request: http_types::Request) -> Self {
+        Request { full: Some(Box::new(request)), ..Request::default() }
+    }
+}
+
+impl From<Request> for http_types::Request {
+    fn from(mut request: Request) -> Self {
+        std::mem::replace(&mut request, blank())
+    }
+}
+
+fn blank() -> http_types::Request {
+    http_types::Request::new(Method::Get, "http://localhost/")
+}
+
+/// Replaces the body and leaves Content-Type as it is: http-types invents one where there is none.
+fn replace_body(view: &mut http_types::Request, body: Body) -> Body {
+    let has_type = view.header(CONTENT_TYPE).is_some();
+    let replaced = view.replace_body(body);
+    if !has_type {
+        view.remove_header(CONTENT_TYPE);
+    }
+    replaced
+}
+
+/// http-types panics on bytes above 0x7F, which are legal in a field value (RFC 9110, 5.5).
+fn percent_encoded(value: &[u8]) -> String {
+    let encode = |byte: &u8| match byte.is_ascii() {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    value.iter().map(encode).collect()
+}

@@ -1,0 +1,481 @@
+//! [`Response`], what becomes one ([`IntoResponse`]), and `send`, `Json` and `stream`.
+
+use std::borrow::Cow;
+use std::fmt::{self, Debug};
+use std::io;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_lite::AsyncRead;
+use futures_lite::io::{BufReader, Cursor};
+use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http_types::{Body, Error, StatusCode};
+use serde::Serialize;
+
+use super::error::{IntoStatus, Mode, Result, mode, send_error};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
+
+/// Makes a response of a status and a value.
+///
+/// The status replaces the one that the value has by itself.
+///
+/// # Errors
+///
+/// Whatever the conversion of the value fails with; 500 if http-types does not know the status, and the log says so.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Response, Result, json, send};
+///
+/// async fn handler(_req: Request) -> Result<Response> {
+///     send(400, json!({ "error": "No such colour" }))
+/// }
+///
+/// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+/// assert_eq!(response.status(), 400);
+/// assert_eq!(response["content-type"], "application/json; charset=utf-8");
+/// ```
+pub fn send(status: impl IntoStatus, value: impl IntoResponse) -> Result<Response> {
+    let status = status.into_status()?;
+    let mut response = value.into_response()?;
+    response.set_status(status);
+    Ok(response)
+}
+
+/// A response, as a handler makes it.
+///
+/// The whole API of [`http_types::Response`] is there through `Deref`. That object is put together when it is first used;
+/// a plain `send(200, "x")` stays a status, a content type and a body.
+///
+/// # Examples
+///
+/// ```
+/// let response = micro_smol::send(200, "hi").unwrap().with_header("x-powered-by", "smol");
+/// assert_eq!(response["content-type"], "text/plain; charset=utf-8");
+/// assert_eq!(response["x-powered-by"], "smol");
+/// ```
+pub struct Response {
+    lean: Lean,
+    /// What `Deref` shows, without the content.
+    view: OnceLock<Box<http_types::Response>>,
+    /// What `DerefMut` made of all the above, and the truth once it is there.
+    full: Option<Box<http_types::Response>>,
+}
+
+/// A response without http-types.
+struct Lean {
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    content: Outgoing,
+}
+
+/// The content of a response, as the connection writes it.
+pub(super) enum Outgoing {
+    Static(&'static [u8]),
+    Bytes(Vec<u8>),
+    Body(Body),
+}
+
+impl Outgoing {
+    fn take(&mut self) -> Self {
+        mem::replace(self, Outgoing::Static(b""))
+    }
+
+    /// How long it is, where that is known.
+    pub(super) fn length(&self) -> Option<usize> {
+        match self {
+            Outgoing::Static(bytes) => Some(bytes.len()),
+            Outgoing::Bytes(bytes) => Some(bytes.len()),
+            Outgoing::Body(body) => body.len(),
+        }
+    }
+
+    fn into_body(self) -> Body {
+        match self {
+            Outgoing::Static(bytes) => Body::from_reader(Cursor::new(bytes), Some(bytes.len())),
+            Outgoing::Bytes(bytes) => Body::from_bytes(bytes),
+            Outgoing::Body(body) => body,
+        }
+    }
+}
+
+impl Response {
+    fn new(content_type: Option<&'static str>, content: Outgoing) -> Self {
+        let lean = Lean { status: StatusCode::Ok, content_type, content };
+        Response { lean, view: OnceLock::new(), full: None }
+    }
+
+    /// Returns the status code.
+    pub fn status(&self) -> StatusCode {
+        self.full.as_ref().map_or(self.lean.status, |full| full.status())
+    }
+
+    /// Sets the status code.
+    pub fn set_status(&mut self, status: StatusCode) {
+        match &mut self.full {
+            Some(full) => full.set_status(status),
+            None => {
+                self.lean.status = status;
+                self.view.take();
+            }
+        }
+    }
+
+    /// Sets a header field and returns the response, for use in an expression.
+    ///
+    /// A value that http-types cannot hold, because it is not ASCII, makes the response a 500, and the log says so. So does,
+    /// when it is sent, one with CR, LF or NUL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, Response, Result, send};
+    ///
+    /// async fn handler(_req: Request) -> Result<Response> {
+    ///     Ok(send(201, "made")?.with_header("location", "/things/1"))
+    /// }
+    ///
+    /// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+    /// assert_eq!(response["location"], "/things/1");
+    /// ```
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        let field = name.parse::<HeaderName>().and_then(|name| Ok((name, value.as_ref().parse::<HeaderValue>()?)));
+        match field {
+            Ok((name, value)) => {
+                self.insert_header(name, value);
+                self
+            }
+            Err(_) => send_error(io::Error::other(format!("response field {name:?} is not ASCII"))),
+        }
+    }
+
+    /// Takes the body out and leaves an empty one.
+    pub fn take_body(&mut self) -> Body {
+        self.take_content().into_body()
+    }
+
+    /// Reads the body as a string; for tests and wrappers.
+    ///
+    /// # Errors
+    ///
+    /// 422 if the body is not UTF-8 or its reader fails.
+    pub async fn body_string(&mut self) -> Result<String> {
+        self.take_body().into_string().await
+    }
+
+    /// Reads the body as bytes; for tests and wrappers.
+    ///
+    /// # Errors
+    ///
+    /// 422 if the body's reader fails.
+    pub async fn body_bytes(&mut self) -> Result<Vec<u8>> {
+        self.take_body().into_bytes().await
+    }
+
+    pub(super) fn take_content(&mut self) -> Outgoing {
+        match &mut self.full {
+            Some(full) => Outgoing::Body(replace_body(full, Body::empty())),
+            None => self.lean.content.take(),
+        }
+    }
+
+    /// How long the content is, where that is known.
+    pub(super) fn content_length(&self) -> Option<usize> {
+        self.full.as_ref().map_or_else(|| self.lean.content.length(), |full| full.len())
+    }
+
+    /// The header fields that the handler set, and the content type.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lean = if self.full.is_none() { self.lean.content_type } else { None };
+        let full = self.full.iter().flat_map(|full| full.iter());
+        let lines = full.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())));
+        lean.map(|content_type| ("content-type", content_type)).into_iter().chain(lines)
+    }
+}
+
+impl Lean {
+    /// Makes the http-types response, without the content.
+    fn build(&self) -> Box<http_types::Response> {
+        let mut view = Box::new(http_types::Response::new(self.status));
+        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), self.content.length()));
+        if let Some(content_type) = self.content_type {
+            view.insert_header(CONTENT_TYPE, content_type);
+        }
+        view
+    }
+}
+
+impl Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Response");
+        debug.field("status", &self.status()).field("fields", &self.fields().collect::<Vec<_>>());
+        debug.finish_non_exhaustive()
+    }
+}
+
+impl Deref for Response {
+    type Target = http_types::Response;
+
+    fn deref(&self) -> &http_types::Response {
+        self.full.as_ref().unwrap_or_else(|| self.view.get_or_init(|| self.lean.build()))
+    }
+}
+
+impl DerefMut for Response {
+    fn deref_mut(&mut self) -> &mut http_types::Response {
+        self.full.get_or_insert_with(|| {
+            let mut view = self.view.take().unwrap_or_else(|| self.lean.build());
+            replace_body(&mut view, self.lean.content.take().into_body());
+            view
+        })
+    }
+}
+
+impl From<http_types::Response> for Response {
+    fn from(response: http_types::Response) -> Self {
+        Response { full: Some(Box::new(response)), ..Response::new(None, Outgoing::Static(b"")) }
+    }
+}
+
+impl From<Response> for http_types::Response {
+    fn from(mut response: Response) -> Self {
+        mem::replace(&mut response, http_types::Response::new(StatusCode::Ok))
+    }
+}
+
+/// Replaces the body and leaves Content-Type as it is: http-types invents one where there is none.
+fn replace_body(view: &mut http_types::Response, body: Body) -> Body {
+    let has_type = view.header(CONTENT_TYPE).is_some();
+    let replaced = view.replace_body(body);
+    if !has_type {
+        view.remove_header(CONTENT_TYPE);
+    }
+    replaced
+}
+
+/// A text response, for what is already a message.
+pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Response {
+    let content = match text.into() {
+        Cow::Borrowed(text) => Outgoing::Static(text.as_bytes()),
+        Cow::Owned(text) => Outgoing::Bytes(text.into_bytes()),
+    };
+    let mut response = Response::new(Some(TEXT), content);
+    response.lean.status = status;
+    response
+}
+
+/// What a handler may return.
+///
+/// | value | status | Content-Type |
+/// | --- | --- | --- |
+/// | `()`, `None` | 204 | |
+/// | `&'static str`, `String`, `Cow<'static, str>` | 200 | `text/plain; charset=utf-8` |
+/// | `Vec<u8>`, `&'static [u8]`, `b"…"`, [`stream`] | 200 | `application/octet-stream` |
+/// | `serde_json::Value`, numbers, `bool`, [`Json`] | 200 | `application/json; charset=utf-8` |
+/// | [`Body`] | 200 | as the body says |
+/// | [`Response`], `http_types::Response` | its own | its own |
+/// | `(status, value)` | that one | as the value |
+/// | `Some(value)`, `Ok(value)` | as the value | as the value |
+/// | `Err(error)` | the error's | `text/plain; charset=utf-8` |
+///
+/// A content type that a handler sets by itself is kept.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as a response",
+    label = "this cannot become a response",
+    note = "text, bytes, numbers, `()`, `Option`, `Result`, `(status, value)`, `json!(…)` and `Response` can",
+    note = "to send a value that implements `serde::Serialize` as JSON, return `micro_smol::Json(value)`"
+)]
+pub trait IntoResponse {
+    /// Converts the value.
+    ///
+    /// # Errors
+    ///
+    /// The error that the value is; 400 if it cannot be serialised as JSON; 500 for a status unknown to http-types.
+    fn into_response(self) -> Result<Response>;
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Result<Response> {
+        Ok(self)
+    }
+}
+
+impl IntoResponse for http_types::Response {
+    fn into_response(self) -> Result<Response> {
+        Ok(self.into())
+    }
+}
+
+impl IntoResponse for () {
+    fn into_response(self) -> Result<Response> {
+        let mut response = Response::new(None, Outgoing::Static(b""));
+        response.lean.status = StatusCode::NoContent;
+        Ok(response)
+    }
+}
+
+impl IntoResponse for &'static str {
+    fn into_response(self) -> Result<Response> {
+        Ok(text(StatusCode::Ok, self))
+    }
+}
+
+impl IntoResponse for String {
+    fn into_response(self) -> Result<Response> {
+        Ok(text(StatusCode::Ok, self))
+    }
+}
+
+impl IntoResponse for Cow<'static, str> {
+    fn into_response(self) -> Result<Response> {
+        Ok(text(StatusCode::Ok, self))
+    }
+}
+
+impl IntoResponse for Vec<u8> {
+    fn into_response(self) -> Result<Response> {
+        Ok(Response::new(Some(BYTES), Outgoing::Bytes(self)))
+    }
+}
+
+impl IntoResponse for &'static [u8] {
+    fn into_response(self) -> Result<Response> {
+        Ok(Response::new(Some(BYTES), Outgoing::Static(self)))
+    }
+}
+
+impl<const N: usize> IntoResponse for &'static [u8; N] {
+    fn into_response(self) -> Result<Response> {
+        self.as_slice().into_response()
+    }
+}
+
+impl IntoResponse for serde_json::Value {
+    fn into_response(self) -> Result<Response> {
+        Json(self).into_response()
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {
+        $(impl IntoResponse for $number {
+            fn into_response(self) -> Result<Response> {
+                Json(self).into_response()
+            }
+        })*
+    };
+}
+
+numbers! { bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
+
+impl IntoResponse for Body {
+    fn into_response(self) -> Result<Response> {
+        match self.is_empty() {
+            Some(true) => Ok(Response::new(None, Outgoing::Static(b""))),
+            _ => Ok(http_types::Response::from(self).into()),
+        }
+    }
+}
+
+impl<S: IntoStatus, T: IntoResponse> IntoResponse for (S, T) {
+    fn into_response(self) -> Result<Response> {
+        send(self.0, self.1)
+    }
+}
+
+impl<T: IntoResponse> IntoResponse for Option<T> {
+    fn into_response(self) -> Result<Response> {
+        self.map_or_else(|| ().into_response(), T::into_response)
+    }
+}
+
+impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
+    fn into_response(self) -> Result<Response> {
+        self.map_err(E::into)?.into_response()
+    }
+}
+
+/// A value to be sent as JSON.
+///
+/// It is indented with `MICRO_ENV=development`. If it cannot be serialised, the response is a 400.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Json, Request};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Colour {
+///     name: &'static str,
+/// }
+///
+/// async fn handler(_req: Request) -> Json<Colour> {
+///     Json(Colour { name: "red" })
+/// }
+///
+/// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), r#"{"name":"red"}"#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Result<Response> {
+        let bytes = match mode() {
+            Mode::Development => serde_json::to_vec_pretty(&self.0),
+            Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
+        };
+        let bytes = bytes.map_err(|error| Error::new(StatusCode::BadRequest, error))?;
+        Ok(Response::new(Some(JSON), Outgoing::Bytes(bytes)))
+    }
+}
+
+/// Sends what a reader yields, as it comes.
+///
+/// HTTP/1.1 gets it in chunks, HTTP/1.0 up to the end of the connection. If the reader fails, the connection is cut, so
+/// that the peer does not take what it has for the whole.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Result, smol::fs::File, stream};
+///
+/// async fn handler(_req: Request) -> Result<impl micro_smol::IntoResponse> {
+///     Ok(stream(File::open("Cargo.toml").await?))
+/// }
+///
+/// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+/// assert!(smol::block_on(response.body_string()).unwrap().starts_with("[package]"));
+/// ```
+pub fn stream<R: AsyncRead + Send + 'static>(reader: R) -> Stream<R> {
+    Stream(reader)
+}
+
+/// A reader to be sent; made by [`stream`].
+#[derive(Debug)]
+pub struct Stream<R>(R);
+
+impl<R: AsyncRead + Send + 'static> IntoResponse for Stream<R> {
+    fn into_response(self) -> Result<Response> {
+        let reader = BufReader::with_capacity(1024, Shared(Mutex::new(Box::pin(self.0))));
+        Ok(Response::new(Some(BYTES), Outgoing::Body(Body::from_reader(reader, None))))
+    }
+}
+
+/// A reader as http-types wants it: `Unpin` through the box, `Sync` through a lock that is never contended.
+struct Shared<R>(Mutex<Pin<Box<R>>>);
+
+impl<R: AsyncRead> AsyncRead for Shared<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_read(cx, buffer)
+    }
+}

@@ -1,0 +1,326 @@
+//! A connection's stream and what has been read of it, shared with the body of the request that is being answered.
+//!
+//! An http-types body is `'static`, so it cannot borrow the connection. The two share a [`Wire`], which each locks for
+//! the time of one poll.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::deadline::Deadline;
+use super::h1::{Decoder, Expectation, Framing};
+use super::limits::Limits;
+
+/// What is read from the stream at once, unless the reader brings a larger buffer.
+const INPUT_BYTES: usize = 8 * 1024;
+
+/// How many pairs of buffers are kept for connections that wake up.
+const SPARE_MAX: usize = 64;
+
+thread_local! {
+    /// Buffers for input and output that no connection of this thread uses now.
+    static SPARE: RefCell<Vec<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is read at once to be dropped.
+const DISCARD_BYTES: usize = 4 * 1024;
+
+pub(super) struct Wire<S> {
+    stream: S,
+    pub(super) input: Input,
+    pub(super) output: Vec<u8>,
+    /// How much of the output is sent.
+    sent: usize,
+    pub(super) body: Decoder,
+    /// Which of the connection's requests the body belongs to.
+    message: u64,
+    /// What the peer waits for before it sends the body.
+    pub(super) expectation: Expectation,
+    /// Whether the peer has said that it sends no more.
+    ended: bool,
+    reading: Deadline,
+    writing: Deadline,
+    body_timeout: Duration,
+    write_timeout: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(stream: S, limits: &Limits) -> Self {
+        Wire {
+            stream,
+            input: Input::default(),
+            output: Vec::new(),
+            sent: 0,
+            body: Decoder::new(Framing::None),
+            message: 0,
+            expectation: Expectation::Nothing,
+            ended: false,
+            reading: Deadline::default(),
+            writing: Deadline::default(),
+            body_timeout: limits.body_timeout,
+            write_timeout: limits.write_timeout,
+        }
+    }
+
+    /// Whether no request has come yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.message == 0
+    }
+
+    /// Starts a message body, which only a reader with the returned number gets.
+    pub(super) fn start_body(&mut self, framing: Framing, expectation: Expectation) -> u64 {
+        self.body = Decoder::new(framing);
+        self.expectation = expectation;
+        self.message = self.message.wrapping_add(1);
+        self.reading.clear();
+        self.message
+    }
+
+    /// Reads more bytes behind those that are unread; 0 at the end of the stream.
+    ///
+    /// The time runs from the first call after a request was begun or progress was noted.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, timeout: Duration) -> Poll<io::Result<usize>> {
+        self.acquire();
+        let mut input = mem::take(&mut self.input);
+        let read = self.poll_read(cx, input.room(), timeout);
+        if let Poll::Ready(Ok(count)) = read {
+            input.filled += count;
+        }
+        self.input = input;
+        if read.is_pending() {
+            self.release();
+        }
+        read
+    }
+
+    /// Takes buffers that another connection of this thread has left, if there are none.
+    fn acquire(&mut self) {
+        if self.input.bytes.is_empty()
+            && let Some((input, output)) = SPARE.with_borrow_mut(Vec::pop)
+        {
+            self.input.bytes = input;
+            if self.output.is_empty() {
+                self.output = output;
+            }
+        }
+    }
+
+    /// Leaves the buffers to others, if there is nothing in them: an idle connection has none.
+    fn release(&mut self) {
+        if self.input.unread().is_empty() && self.output.is_empty() {
+            let buffers = (mem::take(&mut self.input).bytes, mem::take(&mut self.output));
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < SPARE_MAX && buffers.0.len() <= INPUT_BYTES {
+                    spare.push(buffers);
+                }
+            });
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], timeout: Duration) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        match Pin::new(&mut self.stream).poll_read(cx, buffer)? {
+            Poll::Ready(count) => {
+                self.ended = count == 0;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Pending => self.reading.poll(cx, timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Notes that what was waited for has come.
+    pub(super) fn note_progress(&mut self) {
+        self.reading.clear();
+    }
+
+    /// Looks whether the peer has gone, and keeps what else it sends, up to a buffer. Ready only if it has gone.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while self.body.is_done() && !self.ended && self.input.unread().len() < INPUT_BYTES {
+            if let Err(error) = ready!(self.poll_fill(cx, Duration::MAX)) {
+                return Poll::Ready(error);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends the output and `more` behind it, which is cut as it goes.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, more: &mut &[u8]) -> Poll<io::Result<()>> {
+        while self.sent < self.output.len() || !more.is_empty() {
+            match self.poll_write(cx, more)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => {
+                    let of_output = count.min(self.output.len() - self.sent);
+                    self.sent += of_output;
+                    *more = more.get(count - of_output..).unwrap_or_default();
+                    self.writing.clear();
+                }
+                Poll::Pending => {
+                    ready!(self.writing.poll(cx, self.write_timeout));
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        match (self.output.get(self.sent..).unwrap_or_default(), more) {
+            ([], bytes) | (bytes, []) => stream.poll_write(cx, bytes),
+            (unsent, more) => stream.poll_write_vectored(cx, &[IoSlice::new(unsent), IoSlice::new(more)]),
+        }
+    }
+
+    /// Tells the peer that no more comes.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+
+    /// Tells a peer that waits for it to send the body (RFC 9110, 10.1.1).
+    pub(super) fn go_ahead(&mut self) {
+        if self.expectation == Expectation::Continue {
+            self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.expectation = Expectation::Nothing;
+        }
+    }
+
+    /// Reads content into `buffer`; 0 at its end.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let taken = self.body.skip_framing(self.input.unread());
+            self.input.take(taken.map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal.fault))?);
+            if self.body.is_done() || buffer.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
+            let wanted = usize::try_from(self.body.content_bytes()).unwrap_or(usize::MAX).min(buffer.len());
+            let room = buffer.get_mut(..wanted).unwrap_or_default();
+            if !self.input.unread().is_empty() {
+                let count = self.input.copy_to(room);
+                self.body.took_content(count);
+                return Poll::Ready(Ok(count));
+            }
+            if let Some(count) = ready!(self.poll_more_body(cx, room))? {
+                self.body.took_content(count);
+                return Poll::Ready(Ok(count));
+            }
+        }
+    }
+
+    /// Reads more of the message body: straight into `room` if that is large, else into the input.
+    fn poll_more_body(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
+        self.go_ahead();
+        ready!(self.poll_send(cx, &mut &[][..]))?;
+        let read = match room.len() >= INPUT_BYTES {
+            true => ready!(self.poll_read(cx, room, self.body_timeout)).map(Some),
+            false => ready!(self.poll_fill(cx, self.body_timeout)).map(|count| (count == 0).then_some(0)),
+        };
+        self.reading.clear();
+        match read {
+            Ok(Some(0)) => {
+                self.body.cut();
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            }
+            Err(error) => {
+                self.body.cut();
+                Poll::Ready(Err(error))
+            }
+            read => Poll::Ready(read),
+        }
+    }
+
+    /// Takes the body from whoever still reads it; whether it was at its end.
+    pub(super) fn start_discard(&mut self) -> bool {
+        self.message = self.message.wrapping_add(1);
+        self.body.is_done()
+    }
+
+    /// Reads the rest of the body and drops it, up to a number of bytes; whether that was all.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<bool>> {
+        let mut buffer = [0; DISCARD_BYTES];
+        while *left > 0 {
+            match ready!(self.poll_body(cx, &mut buffer))? {
+                0 => return Poll::Ready(Ok(true)),
+                count => *left = left.saturating_sub(count),
+            }
+        }
+        Poll::Ready(Ok(self.body.is_done()))
+    }
+
+    /// Reads and drops what a peer still sends that we will not read, until it ends or pauses.
+    pub(super) fn poll_linger(&mut self, cx: &mut Context<'_>, pause: Duration) -> Poll<()> {
+        let mut buffer = [0; DISCARD_BYTES];
+        let is_sending = !self.input.unread().is_empty() || !self.body.is_done();
+        while is_sending && ready!(self.poll_read(cx, &mut buffer, pause)).is_ok_and(|count| count > 0) {
+            self.reading.clear();
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Bytes that were read from the stream and not yet taken.
+#[derive(Default)]
+pub(super) struct Input {
+    bytes: Vec<u8>,
+    taken: usize,
+    filled: usize,
+}
+
+impl Input {
+    pub(super) fn unread(&self) -> &[u8] {
+        self.bytes.get(self.taken..self.filled).unwrap_or_default()
+    }
+
+    pub(super) fn take(&mut self, count: usize) {
+        self.taken = self.filled.min(self.taken + count);
+    }
+
+    fn copy_to(&mut self, buffer: &mut [u8]) -> usize {
+        let unread = self.unread();
+        let count = unread.len().min(buffer.len());
+        buffer.iter_mut().zip(unread).for_each(|(to, from)| *to = *from);
+        self.take(count);
+        count
+    }
+
+    /// Room behind the unread bytes, which are moved to the front first; never empty.
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.copy_within(self.taken..self.filled, 0);
+        self.filled -= self.taken;
+        self.taken = 0;
+        if self.filled == self.bytes.len() {
+            self.bytes.resize(self.filled + INPUT_BYTES, 0);
+        }
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+}
+
+/// The message body of one request, as its handler reads it.
+pub(super) struct Incoming<S> {
+    pub(super) wire: Arc<Mutex<Wire<S>>>,
+    pub(super) message: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut wire = lock(&self.wire);
+        match wire.message == self.message {
+            true => wire.poll_body(cx, buffer),
+            false => Poll::Ready(Err(io::Error::other("the request has been answered"))),
+        }
+    }
+}
+
+/// Nobody holds the lock across an await, and what a panicking stream leaves behind is only dropped.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

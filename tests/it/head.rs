@@ -1,0 +1,194 @@
+//! Request lines and field lines (RFC 9112, 2 to 5).
+
+use crate::support::{answer, answer_within, echo, get, ok, statuses};
+use micro_smol::{Limits, Request};
+
+#[test]
+fn a_request_is_answered() {
+    assert_eq!(answer(&echo, get("/tea")), ok("GET /tea \"\""));
+}
+
+#[test]
+fn requests_in_one_write_are_answered_in_order() {
+    let input = [get("/1"), get("/2"), get("/3")].concat();
+    assert_eq!(answer(&echo, input), [ok("GET /1 \"\""), ok("GET /2 \"\""), ok("GET /3 \"\"")].concat());
+}
+
+#[test]
+fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
+    let table: &[(&str, &str)] = &[
+        ("GET / HTTP/1.1\nhost: a\n\n", "line does not end in CRLF"),
+        ("GET / HTTP/1.1\r\nhost: a\n\r\n", "line does not end in CRLF"),
+        ("GET / HTTP/1.1\nhost: a\r\n\r\n", "line does not end in CRLF"),
+        ("GET / HTTP/1.1\r\nhost: a\r\n\n", "line does not end in CRLF"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: 1\nx: 2\r\n\r\n", "line does not end in CRLF"),
+        ("\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("\r\n\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.1\rhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: 1\r2\r\n\r\n", "field value is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\n folded: 1\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: 1\r\n folded\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\n host: a\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\n: 1\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx(y): 1\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nä: 1\r\n\r\n", "field name is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: \0\r\n\r\n", "field value is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: \x07\r\n\r\n", "field value is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nx: \x7f\r\n\r\n", "field value is malformed"),
+        (" GET / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET  / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET /  HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET\t/ HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.1 \r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET /\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET /\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.1x\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / http/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("G@T / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET /ä HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET a HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET * HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET http:///x HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET http://a:b/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET http://u@a/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET / HTTP/1.1\r\n\r\n", "Host is missing"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", "Host is repeated"),
+        ("GET / HTTP/1.0\r\nhost: a\r\nHost: a\r\n\r\n", "Host is repeated"),
+        ("GET / HTTP/1.1\r\nhost: a b\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a/b\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: u@a\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a, b c\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a:b\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a:65536\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: [::1\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: ::1\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a%2\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: ä\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a", "head ends early"),
+    ];
+    for (input, fault) in table {
+        let length = fault.len();
+        let refusal = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+             content-length: {length}\r\nconnection: close\r\n\r\n{fault}"
+        );
+        assert_eq!(answer(&echo, input), refusal, "{input:?}");
+    }
+}
+
+#[test]
+fn nothing_behind_a_malformed_head_is_answered() {
+    assert_eq!(statuses(&echo, ["GET / HTTP/1.1\r\n\r\n", &get("/")].concat()), ["400 close"]);
+}
+
+#[test]
+fn what_is_before_a_malformed_head_is_answered() {
+    assert_eq!(statuses(&echo, [&get("/"), "\0\0\0"].concat()), ["200", "400 close"]);
+}
+
+#[test]
+fn one_or_two_empty_lines_before_a_request_line_are_skipped() {
+    assert_eq!(statuses(&echo, format!("\r\n{}", get("/"))), ["200"]);
+    assert_eq!(statuses(&echo, format!("\r\n\r\n{}\r\n{}", get("/"), get("/"))), ["200", "200"]);
+}
+
+#[test]
+fn a_host_may_be_a_name_an_address_or_empty() {
+    for host in
+        ["", "example.com", "example.com:", "a.b:80", "127.0.0.1:3000", "[::1]", "[::1]:80", "a%20b", "~_!$&'()*+,;="]
+    {
+        assert_eq!(statuses(&echo, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), ["200"], "{host}");
+    }
+}
+
+#[test]
+fn http_1_0_needs_no_host() {
+    assert_eq!(statuses(&echo, "GET / HTTP/1.0\r\n\r\n"), ["200 close"]);
+}
+
+#[test]
+fn an_unknown_method_is_501() {
+    for method in ["CONNECT", "get", "Get", "FOO"] {
+        assert_eq!(statuses(&echo, format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n")), ["501 close"], "{method}");
+    }
+}
+
+#[test]
+fn another_version_is_505() {
+    for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"] {
+        assert_eq!(statuses(&echo, format!("GET / {version}\r\nhost: a\r\n\r\n")), ["505 close"], "{version}");
+    }
+}
+
+#[test]
+fn the_preface_of_http_2_is_505() {
+    assert_eq!(statuses(&echo, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), ["505 close"]);
+}
+
+#[test]
+fn a_tls_hello_is_400() {
+    assert_eq!(statuses(&echo, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), ["400 close"]);
+}
+
+#[test]
+fn targets_have_three_forms() {
+    let path = |req: Request| async move { format!("{} {:?} {}", req.path(), req.query_string(), req.url()) };
+    let table = [
+        ("GET /a/b?c=d?e HTTP/1.1\r\nhost: h", "/a/b Some(\"c=d?e\") http://h/a/b?c=d?e"),
+        ("GET /? HTTP/1.1\r\nhost: h", "/ Some(\"\") http://h/?"),
+        ("GET //evil HTTP/1.1\r\nhost: h:8080", "//evil None http://h:8080//evil"),
+        ("GET http://x.y/z?q HTTP/1.1\r\nhost: h", "/z Some(\"q\") http://x.y/z?q"),
+        ("GET HTTPS://x.y HTTP/1.1\r\nhost: h", "/ None http://x.y/"),
+        ("GET http://x.y?q HTTP/1.1\r\nhost: h", "/ Some(\"q\") http://x.y/?q"),
+        ("OPTIONS * HTTP/1.1\r\nhost: h", "* None http://h/"),
+        ("GET / HTTP/1.1\r\nhost:", "/ None http://localhost/"),
+        ("GET / HTTP/1.1\r\nhost: a%00b", "/ None http://localhost/"),
+        ("GET / HTTP/1.0", "/ None http://localhost/"),
+    ];
+    for (head, expected) in table {
+        let answer = answer(&path, format!("{head}\r\n\r\n"));
+        assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, expected, "{head}");
+    }
+}
+
+#[test]
+fn the_request_line_has_a_limit() {
+    let limits = Limits { request_line_bytes_max: 100, ..Limits::default() };
+    let status = |line_bytes: usize| {
+        let path = "a".repeat(line_bytes - "GET / HTTP/1.1".len());
+        answer_within(&echo, &limits, get(&format!("/{path}")).as_bytes())[9..12].to_owned()
+    };
+    assert_eq!([status(99), status(100), status(101)], ["200", "200", "414"]);
+}
+
+#[test]
+fn a_request_line_without_end_is_414() {
+    let limits = Limits { request_line_bytes_max: 100, ..Limits::default() };
+    assert!(answer_within(&echo, &limits, "a".repeat(102).as_bytes()).starts_with("HTTP/1.1 414 "));
+}
+
+#[test]
+fn the_head_has_a_limit() {
+    let limits = Limits { head_bytes_max: 200, ..Limits::default() };
+    let status = |head_bytes: usize| {
+        let least = "GET / HTTP/1.1\r\nhost: a\r\nx: \r\n\r\n";
+        let value = "a".repeat(head_bytes - least.len());
+        let head = least.replace("x: ", &format!("x: {value}"));
+        answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
+    };
+    assert_eq!([status(199), status(200), status(201)], ["200", "200", "431"]);
+}
+
+#[test]
+fn the_number_of_field_lines_has_a_limit() {
+    let limits = Limits { field_lines_max: 3, ..Limits::default() };
+    let status = |lines: usize| {
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(lines - 1));
+        answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
+    };
+    assert_eq!([status(2), status(3), status(4)], ["200", "200", "431"]);
+}

@@ -1,0 +1,18 @@
+//! The specification: each test's name is a fact.
+
+mod checks;
+mod connection;
+mod content;
+mod errors;
+mod examples;
+mod head;
+mod limits;
+mod message_body;
+mod process;
+mod properties;
+mod request;
+mod response;
+mod server;
+mod support;
+mod tidy;
+mod values;

@@ -1,0 +1,253 @@
+//! Services as processes: options, signals, exit codes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::support::{get, without_date};
+
+/// The executable of an example, which `cargo test` builds beside the tests.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is missing: build it with `cargo test` or `cargo build --examples`", path.display());
+    path
+}
+
+/// A service on a free port; it is killed when it is dropped.
+struct Service {
+    child: Child,
+    address: String,
+}
+
+impl Service {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let url = line.strip_prefix("micro-smol: Accepting connections on ").unwrap_or_else(|| panic!("{line:?}"));
+        let address = url.trim_end().trim_start_matches("http://").replace("0.0.0.0", "127.0.0.1");
+        Service { child, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).unwrap()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stderr(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+fn read_until(client: &mut TcpStream, end: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        read.extend(byte);
+    }
+}
+
+#[test]
+fn a_signal_lets_what_is_in_flight_finish() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let mut service = Service::start(Command::new(example("stream")).args(["-p", "0"]));
+        let (mut idle, mut busy) = (service.connect(), service.connect());
+        idle.write_all(get("/").as_bytes()).unwrap();
+        read_until(&mut idle, "\r\n0\r\n\r\n");
+        busy.write_all(get("/").as_bytes()).unwrap();
+        read_until(&mut busy, "3\n");
+        service.signal(signal);
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        read_until(&mut busy, "Lift-off\n\r\n0\r\n\r\n");
+        assert_eq!(busy.read(&mut [0]).unwrap(), 0);
+        assert_eq!(service.child.wait().unwrap().code(), Some(0));
+        assert_eq!(service.stderr(), "");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_service_at_once() {
+    let mut service = Service::start(Command::new(example("stream")).args(["-p", "0", "-w", "1"]));
+    let mut busy = service.connect();
+    busy.write_all(get("/").as_bytes()).unwrap();
+    read_until(&mut busy, "3\n");
+    service.signal(rustix::process::Signal::TERM);
+    // The first signal is taken when nothing is accepted any more.
+    while TcpStream::connect(&service.address).is_ok() {
+        std::thread::yield_now();
+    }
+    service.signal(rustix::process::Signal::TERM);
+    assert_eq!(service.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_flood_beyond_the_descriptors_is_survived() {
+    let hello = example("hello");
+    let script = format!("ulimit -n 48; exec {} -p 0 -w 1", hello.display());
+    let service = Service::start(Command::new("sh").args(["-c", &script]));
+    let mut flood: Vec<_> = (0..200).map(|_| service.connect()).collect();
+    for client in &mut flood[..20] {
+        client.write_all(get("/").as_bytes()).unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+    }
+    flood.drain(..190);
+    for client in &mut flood {
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(without_date(&answer).ends_with("Hello, world"));
+    }
+}
+
+#[test]
+fn options_say_where_to_listen() {
+    let directory = std::env::temp_dir().join(format!("micro-smol-process-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let listen = format!("unix:{}", directory.join("socket").display());
+    let service = Service::start(Command::new(example("hello")).args(["-l", &listen, "-l", "tcp://localhost:0"]));
+    assert_eq!(service.address, listen);
+    drop(service);
+    let service = Service::start(Command::new(example("hello")).env("PORT", "0").env("HOST", "127.0.0.1"));
+    assert!(service.address.starts_with("127.0.0.1:"));
+    let service =
+        Service::start(Command::new(example("hello")).env("PORT", "1").args(["--port=0", "--host", "localhost"]));
+    assert!(service.address.starts_with("localhost:"));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_socket_can_be_inherited_as_stdin() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stdin = std::os::fd::OwnedFd::from(listener);
+    let service = Service::start(Command::new(example("hello")).args(["-l", "fd:0"]).stdin(stdin));
+    assert_eq!(service.address, address);
+    let mut client = service.connect();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("Hello, world"));
+}
+
+#[test]
+fn wrong_use_is_named_and_exits_with_2() {
+    let table: &[(&[&str], &str)] = &[
+        (&["--frobnicate"], "invalid option '--frobnicate'"),
+        (&["-x"], "invalid option '-x'"),
+        (&["tea"], "unexpected argument \"tea\""),
+        (&["-p"], "missing argument for option '-p'"),
+        (&["-p", "tea"], "\"tea\" is not a port: give a number from 0 to 65535"),
+        (&["-p", "65536"], "\"65536\" is not a port: give a number from 0 to 65535"),
+        (&["-l", "tea"], "\"tea\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0"),
+        (&["-w", "0"], "0"),
+        (&["-s=yes"], "yes"),
+    ];
+    for (args, message) in table {
+        let output = run(Command::new(example("hello")).args(*args));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert!(stderr.starts_with("micro-smol: ") && stderr.contains(message), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn failing_is_named_and_exits_with_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let output = run(Command::new(example("hello")).args(["-H", "127.0.0.1", "-p", &port]));
+    assert_eq!(output.status.code(), Some(1));
+    let advice = "the address is in use: stop what listens there, or choose another port";
+    let message = format!("micro-smol: cannot listen on tcp://127.0.0.1:{port}: {advice}\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), message);
+    let output = run(Command::new(example("hello")).env("PORT", "tea"));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "micro-smol: PORT: \"tea\" is not a port: give a number from 0 to 65535\n"
+    );
+}
+
+#[test]
+fn help_and_version_are_on_stdout() {
+    let help = run(Command::new(example("hello")).arg("--help"));
+    assert!(help.status.success() && help.stderr.is_empty());
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.starts_with("Usage: hello [options]\n") && help.lines().all(|line| line.len() <= 80), "{help}");
+    let version = run(Command::new(example("hello")).arg("-v"));
+    assert_eq!(String::from_utf8(version.stdout).unwrap(), format!("micro-smol {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_silent_service_says_nothing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stdin = std::os::fd::OwnedFd::from(listener);
+    let mut command = Command::new(example("hello"));
+    let mut child = command.args(["-s", "-l", "fd:0"]).stdin(stdin).stdout(Stdio::piped()).spawn().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stdout), (Some(0), String::new()));
+}
+
+/// What a service with an error of its own answers and prints, as MICRO_ENV says.
+fn answer_and_log(path: &str, mode: &str) -> (String, String) {
+    let mut service = Service::start(Command::new(example("errors")).args(["-p", "0"]).env("MICRO_ENV", mode));
+    let mut client = service.connect();
+    write!(client, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    service.signal(rustix::process::Signal::TERM);
+    service.child.wait().unwrap();
+    let content = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    (content, service.stderr())
+}
+
+#[test]
+fn the_chain_of_an_error_goes_to_the_log_once() {
+    let (content, log) = answer_and_log("/number", "");
+    assert_eq!(content, "Is it a number?");
+    assert!(log.starts_with("micro-smol: 500: Is it a number?\n"), "{log}");
+    assert_eq!(log.matches("invalid digit found in string").count(), 1);
+    let (content, log) = answer_and_log("/secret", "");
+    assert_eq!(content, "Internal Server Error");
+    assert!(log.starts_with("micro-smol: 500: No such file or directory"), "{log}");
+    assert_eq!(answer_and_log("/teapot", ""), ("Short and stout".into(), String::new()));
+}
+
+#[test]
+fn development_shows_the_chain() {
+    let (content, log) = answer_and_log("/number", "development");
+    assert!(content.starts_with("Is it a number?\n") && content.contains("invalid digit found in string"), "{content}");
+    assert!(log.contains("invalid digit found in string"), "{log}");
+    let (content, _) = answer_and_log("/secret", "development");
+    assert!(content.contains("No such file or directory"), "{content}");
+}
+
+#[test]
+fn a_test_is_not_disturbed() {
+    assert_eq!(answer_and_log("/secret", "test"), ("Internal Server Error".into(), String::new()));
+}

@@ -1,0 +1,208 @@
+//! Servers: endpoints, workers, stopping.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use crate::support::{connect, exchange, get};
+use micro_smol::smol::channel;
+use micro_smol::{Limits, Request, listen, serve};
+
+async fn hello(_req: Request) -> &'static str {
+    "Hello, world"
+}
+
+/// A directory that is removed when it is dropped.
+struct Directory(std::path::PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("micro-smol-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn exchange_unix(path: &std::path::Path) -> String {
+    let mut client = UnixStream::connect(path).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_server_listens_on_several_endpoints() {
+    let directory = Directory::new("several");
+    let path = directory.0.join("socket");
+    let server = serve(hello).listen("tcp://127.0.0.1:0").unwrap().listen("tcp://[::1]:0");
+    let server = server.unwrap().listen(&format!("unix:{}", path.display())).unwrap();
+    let running = server.workers(2).start().unwrap();
+    assert_eq!(running.urls()[0], running.url());
+    assert!(running.urls()[1].starts_with("http://[::1]:"));
+    assert_eq!(running.urls()[2], format!("unix:{}", path.display()));
+    assert!(exchange(&running, b"GET / HTTP/1.0\r\n\r\n").ends_with("Hello, world"));
+    let mut client = TcpStream::connect(running.urls()[1].trim_start_matches("http://")).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert!(crate::support::read_to_end(client).ends_with("Hello, world"));
+    assert!(exchange_unix(&path).ends_with("Hello, world"));
+    drop(running);
+    assert!(!path.exists(), "the socket file is removed");
+}
+
+#[test]
+fn localhost_needs_no_resolver() {
+    let running = serve(hello).listen("tcp://localhost:0").unwrap().workers(1).start().unwrap();
+    assert!(running.url().starts_with("http://localhost:"));
+    assert_eq!(running.urls().len(), 1);
+    let port = running.url().rsplit_once(':').unwrap().1.to_owned();
+    let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    assert!(crate::support::read_to_end(client).ends_with("Hello, world"));
+}
+
+#[test]
+fn the_socket_file_of_a_server_that_is_gone_is_replaced() {
+    let directory = Directory::new("stale");
+    let path = directory.0.join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let endpoint = format!("unix:{}", path.display());
+    let running = serve(hello).listen(&endpoint).unwrap().workers(1).start().unwrap();
+    assert!(exchange_unix(&path).ends_with("Hello, world"));
+    let error = serve(hello).listen(&endpoint).unwrap_err();
+    assert!(error.to_string().contains("the address is in use"), "a live one is not: {error}");
+    assert!(exchange_unix(&path).ends_with("Hello, world"));
+    drop(running);
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_not_replaced() {
+    let directory = Directory::new("file");
+    let path = directory.0.join("file");
+    std::fs::write(&path, "precious").unwrap();
+    serve(hello).listen(&format!("unix:{}", path.display())).unwrap_err();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn an_endpoint_that_is_malformed_is_named() {
+    for endpoint in [
+        "",
+        "3000",
+        "localhost:3000",
+        "http://localhost:3000",
+        "tcp://localhost",
+        "tcp://:80",
+        "tcp://a:b",
+        "tcp://a:65536",
+        "tcp://a:-1",
+        "tcp://::1:80",
+        "tcp://[x]:80",
+        "tcp://a/b:80",
+        "unix:",
+        "fd:1",
+        "pipe:x",
+    ] {
+        let error = serve(hello).listen(endpoint).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{endpoint}");
+        assert!(error.to_string().contains(endpoint), "{error}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let running = listen(hello).unwrap();
+    let endpoint = running.url().replace("http", "tcp");
+    let error = serve(hello).listen(&endpoint).unwrap_err();
+    let advice = "the address is in use: stop what listens there, or choose another port";
+    assert_eq!(error.to_string(), format!("cannot listen on {endpoint}: {advice}"));
+}
+
+#[test]
+fn a_worker_that_is_busy_leaves_the_others_to_serve() {
+    let (sender, receiver) = channel::unbounded();
+    let server = serve(async move |req: Request| {
+        let _ = sender.try_send(std::thread::current().name().map(str::to_owned));
+        // Blocks its worker until the other one has answered.
+        while req.path() == "/first" && !sender.is_closed() {
+            std::thread::yield_now();
+        }
+    });
+    let running = server.listen("tcp://127.0.0.1:0").unwrap().workers(2).start().unwrap();
+    let mut first = connect(&running);
+    first.write_all(get("/first").as_bytes()).unwrap();
+    let busy = receiver.recv_blocking().unwrap();
+    assert!(exchange(&running, b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 204 "));
+    assert_ne!(receiver.recv_blocking().unwrap(), busy);
+    receiver.close();
+    first.read_exact(&mut [0; 12]).unwrap();
+}
+
+#[test]
+fn stopping_answers_what_is_in_flight_and_closes_what_is_idle() {
+    let (started, starts) = channel::unbounded();
+    let (finish, finishes) = channel::unbounded::<()>();
+    let server = listen(async move |req: Request| {
+        if req.path() == "/slow" {
+            let _ = started.try_send(());
+            let _ = finishes.recv().await;
+        }
+        "done"
+    })
+    .unwrap();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    let (mut never_used, mut idle, mut busy) = (connect(&server), connect(&server), connect(&server));
+    idle.write_all(get("/").as_bytes()).unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    busy.write_all(get("/slow").as_bytes()).unwrap();
+    starts.recv_blocking().unwrap();
+    let stopping = std::thread::spawn(|| server.stop());
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    never_used.read_to_end(&mut rest).unwrap();
+    assert!(TcpStream::connect(&address).is_err(), "nothing is accepted any more");
+    finish.try_send(()).unwrap();
+    let answer = crate::support::read_to_end(busy);
+    assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("done"), "{answer}");
+    stopping.join().unwrap().unwrap();
+}
+
+#[test]
+fn stopping_cuts_what_is_not_done_in_time() {
+    let limits = Limits { drain_timeout: std::time::Duration::from_millis(1), ..Limits::default() };
+    let (started, starts) = channel::unbounded();
+    let server = serve(async move |_req: Request| {
+        let _ = started.try_send(());
+        std::future::pending::<()>().await
+    });
+    let running = server.listen("tcp://127.0.0.1:0").unwrap().workers(1).limits(limits).start().unwrap();
+    let mut client = connect(&running);
+    client.write_all(get("/").as_bytes()).unwrap();
+    starts.recv_blocking().unwrap();
+    assert_eq!(running.stop().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer);
+    assert!(answer.is_empty());
+}
+
+#[test]
+fn dropping_a_server_cuts_its_connections() {
+    let server = listen(hello).unwrap();
+    let mut client = connect(&server);
+    client.write_all(get("/").as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    drop(server);
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert!(rest.ends_with(b"Hello, world"));
+}

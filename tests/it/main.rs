@@ -1,6 +1,7 @@
 //! The specification: each test's name is a fact.
 
 mod checks;
+mod cli;
 mod connection;
 mod content;
 mod errors;

@@ -1,0 +1,131 @@
+//! What is to be served: one file, or a package.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use micro_smol::serde_json::Value;
+
+use super::package::{dependency, quoted};
+use super::source::{HANDLER, Source, main};
+use super::{build, cache, vendor};
+
+/// What a package is generated for, and with what.
+pub struct Entry {
+    /// The file, or the package's directory.
+    pub path: PathBuf,
+    /// The file that is compiled; it exists only in name where a package's library has the handler.
+    pub file: PathBuf,
+    pub source: Source,
+    /// The text of the file with a `main`.
+    pub program: String,
+    /// The tables of a manifest that name micro-smol and, of a package, its library.
+    pub dependencies: String,
+    /// The lock file to start from.
+    pub lock: String,
+    pub target_directory: PathBuf,
+}
+
+impl Entry {
+    /// Finds what the command line names.
+    pub fn find(argument: Option<&Path>) -> Result<Self, String> {
+        let named = argument.unwrap_or(Path::new("."));
+        let failed = |error| format!("cannot serve {}: {error}; name a FILE.rs or a directory", named.display());
+        let path = named.canonicalize().map_err(failed)?;
+        let index = path.join("index.rs");
+        if !path.is_dir() {
+            Entry::of_file(path)
+        } else if path.join("Cargo.toml").exists() {
+            Entry::of_package(path)
+        } else if index.exists() {
+            Entry::of_file(index)
+        } else {
+            let advice = "name a file, as in `micro-smol hello.rs`";
+            Err(format!("there is neither Cargo.toml nor index.rs in {}: {advice}", path.display()))
+        }
+    }
+
+    fn of_file(file: PathBuf) -> Result<Self, String> {
+        let name = file.display();
+        if file.extension().is_none_or(|extension| extension != "rs") {
+            return Err(format!("cannot serve {name}: it is no Rust file; name a FILE.rs or a directory"));
+        }
+        let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let source = Source::split(&text).map_err(|(line, fault)| format!("{name}:{line}: {fault}"))?;
+        let program = source.program().ok_or_else(|| format!("{name} exports no handler: add {HANDLER}"))?;
+        Entry::new(file, source, program)
+    }
+
+    fn of_package(path: PathBuf) -> Result<Self, String> {
+        let manifest = path.join("Cargo.toml");
+        let wrong = |what: &str| format!("{}: {what}", manifest.display());
+        let metadata = build::metadata(&manifest)?;
+        let package =
+            list(&metadata["packages"]).find(|package| Path::new(text(&package["manifest_path"])) == manifest);
+        let package = package.ok_or_else(|| wrong("this is a workspace: name the directory of a member"))?;
+        let mut entry = match (package["metadata"]["micro-smol"]["main"].as_str(), library(package)) {
+            (Some(main), _) => Entry::of_file(path.join(main))?,
+            (None, Some(library)) => {
+                let program = main(&format!("{library}::handler"), &format!("{library} has to export {HANDLER}"));
+                Entry::new(path.join("(generated).rs"), Source::default(), program)?
+            }
+            (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
+        };
+        entry.dependencies = dependencies(package, &path)
+            .ok_or_else(|| wrong("it does not name micro-smol: run `cargo add micro-smol`"))?;
+        let lock = fs::read_to_string(Path::new(text(&metadata["workspace_root"])).join("Cargo.lock"));
+        entry.lock = lock.unwrap_or(entry.lock);
+        if package["name"] == "micro-smol" {
+            // Its own checkout, where the dependencies are compiled already.
+            entry.target_directory = text(&metadata["target_directory"]).into();
+        }
+        Ok(Entry { path, ..entry })
+    }
+
+    /// With the library and the lock file that this program carries.
+    fn new(file: PathBuf, source: Source, program: String) -> Result<Self, String> {
+        let cache = cache::directory()?;
+        let dependencies = dependency("micro-smol", "path", vendor::unpack(&cache)?);
+        let (lock, target_directory) = (vendor::LOCK.to_owned(), cache.join("target"));
+        Ok(Entry { path: file.clone(), file, source, program, dependencies, lock, target_directory })
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.file.parent().unwrap_or(&self.file)
+    }
+}
+
+/// The name of a package's library, as code has it.
+fn library(package: &Value) -> Option<&str> {
+    let is_library = |target: &&Value| list(&target["crate_types"]).any(|kind| matches!(text(kind), "lib" | "rlib"));
+    list(&package["targets"]).find(is_library).map(|target| text(&target["name"]))
+}
+
+/// Names the micro-smol of a package, and the package's library.
+fn dependencies(package: &Value, path: &Path) -> Option<String> {
+    let itself = dependency(text(&package["name"]), "path", path);
+    if package["name"] == "micro-smol" {
+        return Some(itself);
+    }
+    let micro_smol = list(&package["dependencies"]).find(|dependency| dependency["name"] == "micro-smol")?;
+    let micro_smol = match (micro_smol["path"].as_str(), text(&micro_smol["source"]).strip_prefix("git+")) {
+        (Some(path), _) => dependency("micro-smol", "path", path),
+        (None, None) => dependency("micro-smol", "version", text(&micro_smol["req"])),
+        (None, Some(url)) => git_dependency(url),
+    };
+    Some(micro_smol + if library(package).is_some() { &itself } else { "" })
+}
+
+/// From `url` or `url?branch=name`, as cargo tells it.
+fn git_dependency(url: &str) -> String {
+    let (url, reference) = url.split_once('?').unwrap_or((url, ""));
+    let reference = reference.split_once('=').map(|(kind, name)| format!("{kind} = {}\n", quoted(name)));
+    dependency("micro-smol", "git", url) + &reference.unwrap_or_default()
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,396 @@
+//! The command `micro-smol`, as a user calls it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_micro-smol");
+const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
+
+const HANDLER: &str = "pub async fn handler(_: micro_smol::Request) -> &'static str {\n    \"served\"\n}\n";
+
+/// The cache of all these tests, in which the dependencies are those that `cargo test` has compiled.
+fn cache() -> PathBuf {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let cache = temporary.join("cli/cache");
+    fs::create_dir_all(cache.join("micro-smol")).unwrap();
+    // Another test may have been quicker.
+    let _ = symlink(temporary.parent().unwrap(), cache.join("micro-smol/target"));
+    cache
+}
+
+/// An empty directory for one test.
+fn directory(test: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli").join(test);
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// Writes files and returns the directory they are in.
+fn files(test: &str, files: &[(&str, &str)]) -> PathBuf {
+    let directory = directory(test);
+    for (name, text) in files {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+fn micro_smol(directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).current_dir(directory).env("XDG_CACHE_HOME", cache());
+    command.env_remove("HOST").env_remove("PORT").stdin(Stdio::null());
+    command
+}
+
+/// A service that has started; it is killed when dropped.
+struct Service {
+    child: Child,
+    port: String,
+}
+
+impl Service {
+    fn start(directory: &Path, args: &[&str]) -> Self {
+        let mut command = micro_smol(directory, &["--debug", "--offline", "-H", "127.0.0.1", "-p", "0"]);
+        Service::of(command.args(args))
+    }
+
+    /// Starts a command and reads the line that it prints when its socket is open.
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().strip_prefix("micro-smol: Accepting connections on http://127.0.0.1:");
+        let port = port.unwrap_or_else(|| panic!("it did not start, but said {line:?}")).to_owned();
+        Service { child, port }
+    }
+
+    /// The content of the response to `GET /`.
+    fn get(&self) -> String {
+        let mut client = TcpStream::connect(format!("127.0.0.1:{}", self.port)).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Expects a command to fail with this code, and returns what it says.
+fn failure(command: &mut Command, code: i32) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let stderr = text(&stderr).to_owned();
+    assert_eq!((status.code(), text(&stdout)), (Some(code), ""), "{stderr}");
+    stderr
+}
+
+/// Expects a command to fail with this message only.
+fn assert_fails(command: &mut Command, message: &str) {
+    assert_eq!(failure(command, 1), format!("micro-smol: {message}\n"));
+}
+
+/// Expects rustc or cargo to complain, in these words, and us to conclude with a message.
+fn assert_refused(directory: &Path, file: &str, complaints: &[&str], message: &str) {
+    let said = failure(&mut micro_smol(directory, &["--debug", "--offline", file]), 1);
+    for complaint in complaints {
+        assert!(said.contains(complaint), "{complaint} is not in this:\n{said}");
+    }
+    assert!(said.ends_with(&format!("\nmicro-smol: {message}\n")), "{message} is not the end of this:\n{said}");
+}
+
+#[test]
+fn help_and_version_are_on_stdout() {
+    for (args, start) in [
+        (["--help"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY]\n"),
+        (["-h"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY]\n"),
+        (["--version"], concat!("micro-smol ", env!("CARGO_PKG_VERSION"), "\n")),
+        (["-v"], concat!("micro-smol ", env!("CARGO_PKG_VERSION"), "\n")),
+    ] {
+        let Output { status, stdout, stderr } = micro_smol(Path::new("/"), &args).output().unwrap();
+        assert_eq!((status.code(), text(&stderr)), (Some(0), ""));
+        assert!(text(&stdout).starts_with(start), "{args:?}");
+        assert!(text(&stdout).lines().all(|line| line.len() <= 80), "{args:?}");
+    }
+}
+
+#[test]
+fn wrong_use_is_reported_before_anything_else() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["--fast", "missing.rs"], "invalid option '--fast'"),
+        (&["missing.rs", "-p"], "missing argument for option '-p'"),
+        (
+            &["-p", "65536", "missing.rs"],
+            "cannot parse argument \"65536\": \"65536\" is not a port: give a number from 0 to 65535",
+        ),
+        (
+            &["--listen", "http://a", "missing.rs"],
+            "cannot parse argument \"http://a\": \"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0",
+        ),
+        (&["missing.rs", "other.rs"], "unexpected argument \"other.rs\""),
+        (&["--", "missing.rs", "-p"], "unexpected argument \"-p\""),
+    ];
+    for (args, message) in cases {
+        let said = failure(&mut micro_smol(Path::new("/"), args), 2);
+        assert_eq!(said, format!("micro-smol: {message}; --help shows the options\n"));
+    }
+}
+
+#[test]
+fn a_bad_port_in_the_environment_is_reported_first() {
+    let message = "PORT: \"high\" is not a port: give a number from 0 to 65535";
+    assert_fails(micro_smol(Path::new("/"), &["missing.rs"]).env("PORT", "high"), message);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let message = "cannot serve missing.rs: No such file or directory (os error 2); name a FILE.rs or a directory";
+    assert_fails(&mut micro_smol(Path::new("/"), &["missing.rs"]), message);
+}
+
+#[test]
+fn a_file_that_is_not_rust_is_refused() {
+    let directory = files("not_rust", &[("page.html", "")]);
+    let message =
+        format!("cannot serve {}/page.html: it is no Rust file; name a FILE.rs or a directory", directory.display());
+    assert_fails(&mut micro_smol(&directory, &["page.html"]), &message);
+}
+
+#[test]
+fn a_file_without_a_handler_is_told_what_to_add() {
+    let directory = files("no_handler", &[("index.rs", "async fn handler() {}\n")]);
+    let advice = "add `pub async fn handler(req: Request) -> impl IntoResponse`";
+    let message = format!("{}/index.rs exports no handler: {advice}", directory.display());
+    assert_fails(&mut micro_smol(&directory, &[]), &message);
+}
+
+#[test]
+fn a_directory_without_a_service_is_told_what_to_do() {
+    let directory = directory("empty");
+    let message = format!(
+        "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol hello.rs`",
+        directory.display()
+    );
+    assert_fails(&mut micro_smol(&directory, &[]), &message);
+}
+
+#[test]
+fn malformed_frontmatter_is_named_with_its_line() {
+    let cases = [
+        ("\n---\n[dependencies]\n", "2: the frontmatter has no end: close it with ---"),
+        ("---rust\n---\n", "1: the frontmatter is for cargo: begin it with --- or ---cargo"),
+        ("---\n\n[lib]\n---\n", "3: `lib` belongs to the package that micro-smol makes of the file: remove it"),
+    ];
+    for (frontmatter, message) in cases {
+        let directory = files("malformed_frontmatter", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
+        let message = format!("{}/index.rs:{message}", directory.display());
+        assert_fails(&mut micro_smol(&directory, &[]), &message);
+    }
+}
+
+#[test]
+fn a_missing_cargo_is_reported() {
+    let directory = files("no_cargo", &[("index.rs", HANDLER)]);
+    let mut command = micro_smol(&directory, &[]);
+    let message = "cargo was not found: install Rust, or add cargo's directory to PATH";
+    assert_fails(command.env_remove("CARGO").env("PATH", ""), message);
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_reported() {
+    let directory = files("no_cache", &[("index.rs", HANDLER)]);
+    let said = failure(micro_smol(&directory, &[]).env("XDG_CACHE_HOME", "/dev/null"), 1);
+    assert!(said.starts_with("micro-smol: cannot write /dev/null/micro-smol/"), "{said}");
+    assert!(said.ends_with("; XDG_CACHE_HOME says where the cache is\n"), "{said}");
+}
+
+#[test]
+fn a_script_becomes_the_service_and_stops_on_a_signal() {
+    let directory = files("script", &[("sleep.rs", &format!("#!/usr/bin/env micro-smol\n{HANDLER}"))]);
+    let script = directory.join("sleep.rs");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", Path::new(PROGRAM).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(&script);
+    command.args(["--debug", "--offline", "-H", "127.0.0.1", "-p", "0"]);
+    let mut service = Service::of(command.env("PATH", path).env("XDG_CACHE_HOME", cache()));
+    assert_eq!(service.get(), "served");
+    let signal = Command::new("kill").args(["-TERM", &service.child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_file_brings_dependencies_modules_and_private_types() {
+    let index = r#"
+---
+package.edition = "2021"
+[dependencies]
+serde = { version = "1", features = ["derive"] }
+number = { path = "number" }
+---
+//! An order.
+#![deny(warnings)]
+
+mod name;
+
+use micro_smol::{Json, Request};
+
+#[derive(serde::Serialize)]
+struct Order {
+    count: u8,
+    name: String,
+}
+
+pub async fn handler(_: Request) -> Json<Order> {
+    Json(Order { count: number::number(), name: name::name() })
+}
+"#;
+    let directory = files(
+        "order",
+        &[
+            ("index.rs", index),
+            ("name.rs", "mod part;\npub fn name() -> String {\n    format!(\"a {}\", part::PART)\n}\n"),
+            ("name/part.rs", "pub const PART: &str = include_str!(\"../part.txt\");\n"),
+            ("part.txt", "pie"),
+            ("number/Cargo.toml", "[package]\nname = \"number\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
+            ("number/src/lib.rs", "pub fn number() -> u8 {\n    3\n}\n"),
+        ],
+    );
+    assert_eq!(Service::start(&directory, &[]).get(), r#"{"count":3,"name":"a pie"}"#);
+    fs::write(directory.join("part.txt"), "cake").unwrap();
+    assert_eq!(Service::start(&directory, &[]).get(), r#"{"count":3,"name":"a cake"}"#);
+    fs::write(directory.join("index.rs"), index.replace("number::number()", "4")).unwrap();
+    assert_eq!(Service::start(&directory, &["."]).get(), r#"{"count":4,"name":"a cake"}"#);
+}
+
+#[test]
+fn messages_of_rustc_name_the_users_file_and_line() {
+    let directory = files(
+        "message",
+        &[
+            ("index.rs", &format!("---\n---\nmod other;\n{HANDLER}fn three() -> u8 {{\n    \"3\"\n}}\n")),
+            ("other.rs", "\nconst FOUR: u8 = \"4\";\n"),
+        ],
+    );
+    let path = directory.display();
+    let complaints = [format!("--> {path}/index.rs:8:5\n"), format!("--> {path}/other.rs:2:18\n")];
+    let complaints: Vec<&str> = complaints.iter().map(String::as_str).collect();
+    assert_refused(&directory, ".", &complaints, &format!("{path}/index.rs does not compile; see above"));
+}
+
+#[test]
+fn a_handler_of_the_wrong_type_is_shown_in_its_file() {
+    let directory = files("wrong_type", &[("index.rs", "\npub async fn handler(_: u8) {}\n")]);
+    let path = directory.display();
+    let shown = [
+        &*format!("--> {path}/index.rs:4:"),
+        "2 | pub async fn handler(_: u8) {}\n",
+        "// line 2 has to be `pub async fn handler(req: Request) -> impl IntoResponse`\n",
+    ];
+    assert_refused(&directory, "index.rs", &shown, &format!("{path}/index.rs does not compile; see above"));
+}
+
+#[test]
+fn what_cargo_says_of_frontmatter_has_the_files_line_numbers() {
+    let cases = [
+        ("serde = 1\"", "Cargo.toml:4:"),
+        ("no-such-crate-for-micro-smol = \"1\"", "no matching package named `no-such-crate-for-micro-smol` found"),
+    ];
+    for (line, complaint) in cases {
+        let frontmatter = format!("\n---\n[dependencies]\n{line}\n---\n");
+        let directory = files("bad_manifest", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
+        let message =
+            "index.rs:2: cargo cannot do what this frontmatter asks; see above, where its lines have the same numbers";
+        assert_refused(&directory, "index.rs", &[complaint], &format!("{}/{message}", directory.display()));
+    }
+}
+
+#[test]
+fn a_program_is_compiled_as_it_is() {
+    let main = "fn main() {\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n";
+    let directory = files("program", &[("program.rs", &format!("{HANDLER}{main}"))]);
+    let args = ["--debug", "--offline", "--locked", "-w", "2", "program.rs", "-s", "-l", "unix:/a b"];
+    let Output { status, stdout, stderr } = micro_smol(&directory, &args).output().unwrap();
+    assert_eq!(text(&stderr), "");
+    assert_eq!(text(&stdout), "[\"--listen\", \"unix:/a b\", \"--workers\", \"2\", \"--silent\"]\n");
+    assert!(status.success());
+}
+
+#[test]
+fn an_address_in_use_is_reported() {
+    let directory = files("in_use", &[("index.rs", HANDLER)]);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", address.local_addr().unwrap());
+    let message = "the address is in use: stop what listens there, or choose another port";
+    let mut command = micro_smol(&directory, &["--debug", "--offline", "-l", &endpoint]);
+    assert_fails(&mut command, &format!("cannot listen on {endpoint}: {message}"));
+}
+
+/// The manifest of a package that depends on this crate.
+fn manifest(more: &str) -> String {
+    format!("[package]\nname = \"my-shop\"\nedition = \"2024\"\n[dependencies]\nmicro-smol.path = {CHECKOUT:?}\n{more}")
+}
+
+#[test]
+fn a_package_is_served_by_its_library() {
+    let directory = files("library", &[("Cargo.toml", &manifest("")), ("src/lib.rs", HANDLER)]);
+    assert_eq!(Service::start(&directory, &[]).get(), "served");
+}
+
+#[test]
+fn a_package_can_name_the_file_that_serves_it() {
+    let directory = files(
+        "named_file",
+        &[
+            ("Cargo.toml", &manifest("[package.metadata.micro-smol]\nmain = \"services/shop.rs\"\n")),
+            ("src/lib.rs", "pub const OPEN: &str = \"open\";\n"),
+            ("services/shop.rs", &HANDLER.replace("\"served\"", "my_shop::OPEN")),
+        ],
+    );
+    assert_eq!(Service::start(Path::new("/"), &[directory.to_str().unwrap()]).get(), "open");
+}
+
+#[test]
+fn a_package_that_cannot_be_served_is_told_why() {
+    let plain = "[package]\nname = \"shop\"\nedition = \"2024\"\n";
+    let cases = [
+        (plain, "src/lib.rs", "it does not name micro-smol: run `cargo add micro-smol`"),
+        (plain, "src/main.rs", "no library could export a handler: add src/lib.rs"),
+        ("[workspace]\n", "src/lib.rs", "this is a workspace: name the directory of a member"),
+    ];
+    for (manifest, file, message) in cases {
+        let directory =
+            files("no_package", &[("Cargo.toml", &format!("{manifest}[workspace.metadata]\n")), (file, HANDLER)]);
+        let message = format!("{}/Cargo.toml: {message}", directory.display());
+        assert_fails(&mut micro_smol(&directory, &[]), &message);
+    }
+}
+
+#[test]
+fn a_library_without_a_handler_is_told_what_to_export() {
+    let directory = files("private", &[("Cargo.toml", &manifest("")), ("src/lib.rs", &HANDLER.replace("pub ", ""))]);
+    let shown = [
+        "function `handler` is private",
+        "// my_shop has to export `pub async fn handler(req: Request) -> impl IntoResponse`\n",
+    ];
+    assert_refused(&directory, ".", &shown, &format!("{} does not compile; see above", directory.display()));
+}
+
+#[test]
+fn the_checkout_is_served_by_its_example() {
+    assert_eq!(Service::start(Path::new(CHECKOUT), &[]).get(), "Hello, world");
+}

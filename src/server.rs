@@ -332,6 +332,8 @@ impl<H: Handler> Host<'_, '_, H> {
         let open = |door: Door| Ok((Listener::new(self.poller, door.socket)?, door.authority));
         let doors = doors.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let stopped = self.accept_all(&doors).or(stop).await;
+        // What has come by now is in flight.
+        while self.poller.look()? > 0 {}
         for ((listener, _entry), authority) in doors {
             while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
                 self.spawn(socket, peer_addr, &authority);
@@ -373,8 +375,8 @@ impl<H: Handler> Host<'_, '_, H> {
     fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: &Arc<str>) {
         let Host { service, poller, connections, .. } = *self;
         let peer = Received { peer_addr, authority: Some(authority.clone()), ..Received::default() };
+        let place = connections.enter();
         let connection = async move {
-            let place = connections.enter();
             let _within_limit = service.places.acquire().await;
             let (socket, _entry) = Socket::new(poller, socket)?;
             let served = serve_peer(socket.clone(), peer, &place, &service.handler, &service.limits).await;

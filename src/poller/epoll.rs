@@ -29,19 +29,20 @@ const EVENTS_MAX: usize = 256;
 /// The sockets of a worker.
 pub(in super::super) struct Poller {
     epoll: Async<OwnedFd>,
+    events: RefCell<Vec<Event>>,
     sources: RefCell<Slab<Weak<State>>>,
 }
 
 impl Poller {
     pub(in super::super) fn new() -> io::Result<Self> {
         let epoll = Async::new_nonblocking(epoll::create(CreateFlags::CLOEXEC)?)?;
-        Ok(Poller { epoll, sources: RefCell::default() })
+        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS_MAX).into(), sources: RefCell::default() })
     }
 
     /// Registers a socket, until the entry is dropped.
     pub(super) fn add(&self, fd: OwnedFd) -> io::Result<(Source, Entry<'_>)> {
-        let state =
-            Arc::new(State { fd, read: Side::new(false), write: Side::new(true), ended: AtomicBool::new(false) });
+        // What is not known to be drained is tried.
+        let state = Arc::new(State { fd, read: Side::new(), write: Side::new(), ended: AtomicBool::new(false) });
         let key = self.sources.borrow_mut().insert(Arc::downgrade(&state));
         let entry = Entry { poller: self, key };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -51,28 +52,30 @@ impl Poller {
 
     /// Wakes the tasks whose sockets become ready. It never returns, but for an error of epoll itself.
     pub(in super::super) async fn run(&self) -> io::Result<()> {
-        let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
-            events.clear();
-            epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&Timespec::default()))?;
-            self.wake(&events);
+            let count = self.look()?;
             // What was woken runs first. Behind a real batch another one is likely, so it is looked for without sleeping.
             yield_now().await;
-            if events.len() < 2 {
+            if count < 2 {
                 self.epoll.readable().await?;
             }
         }
     }
 
-    fn wake(&self, events: &[Event]) {
+    /// Notes what the kernel has to say by now, wakes whom it concerns, and returns how much that was.
+    pub(in super::super) fn look(&self) -> io::Result<usize> {
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&Timespec::default()))?;
         let sources = self.sources.borrow();
-        for event in events {
+        for event in events.iter() {
             // The entry may be gone, or another's by now: a socket that is told too much only tries in vain.
             let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
             if let Some(state) = sources.get(key).and_then(Weak::upgrade) {
                 state.note(event.flags);
             }
         }
+        Ok(events.len())
     }
 }
 
@@ -122,8 +125,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(ready: bool) -> Self {
-        Side { ready: AtomicBool::new(ready), waker: AtomicWaker::new() }
+    fn new() -> Self {
+        Side { ready: AtomicBool::new(true), waker: AtomicWaker::new() }
     }
 
     fn set_ready(&self) {

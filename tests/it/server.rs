@@ -195,6 +195,25 @@ fn stopping_cuts_what_is_not_done_in_time() {
 }
 
 #[test]
+fn stopping_cuts_a_stream_that_goes_on_and_on() {
+    let limits = Limits { drain_timeout: std::time::Duration::from_millis(50), ..Limits::default() };
+    let server = serve(async |_req: Request| micro_smol::stream(futures_lite::io::repeat(b'x')));
+    let running = server.listen("tcp://127.0.0.1:0").unwrap().workers(1).limits(limits).start().unwrap();
+    let mut client = connect(&running);
+    client.write_all(get("/").as_bytes()).unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut last = Vec::new();
+        let mut buffer = [0; 65536];
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            last = buffer[..count].to_vec();
+        }
+        last
+    });
+    assert_eq!(running.stop().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert!(!reading.join().unwrap().ends_with(b"0\r\n\r\n"));
+}
+
+#[test]
 fn dropping_a_server_cuts_its_connections() {
     let server = listen(hello).unwrap();
     let mut client = connect(&server);

@@ -52,17 +52,51 @@ impl Listener {
 
 /// A connected socket.
 #[derive(Clone)]
-pub(super) struct Socket(Source);
+pub(super) struct Socket {
+    source: Source,
+    read: Turn,
+    write: Turn,
+}
 
 impl Socket {
     pub(super) fn new(poller: &Poller, socket: OwnedFd) -> io::Result<(Self, Entry<'_>)> {
         let (source, entry) = poller.add(socket)?;
-        Ok((Socket(source), entry))
+        Ok((Socket { source, read: Turn::default(), write: Turn::default() }, entry))
     }
 
     /// Makes the socket tell its peer, when it is closed, that the last message was cut.
     pub(super) fn reset(&self) -> io::Result<()> {
-        Ok(net::sockopt::set_socket_linger(self.0.fd(), Some(Duration::ZERO))?)
+        Ok(net::sockopt::set_socket_linger(self.source.fd(), Some(Duration::ZERO))?)
+    }
+}
+
+/// What a socket may move before the other tasks of its worker have their turn, even if it is always ready: a fast peer
+/// could keep the worker for itself.
+const TURN_BYTES: usize = 256 * 1024;
+
+/// How much has been moved in this turn.
+#[derive(Clone, Default)]
+struct Turn {
+    moved_bytes: usize,
+}
+
+impl Turn {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.moved_bytes >= TURN_BYTES {
+            self.moved_bytes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let moved = call(cx);
+        self.moved_bytes = match moved {
+            Poll::Ready(Ok(count)) => self.moved_bytes + count,
+            _ => 0,
+        };
+        moved
     }
 }
 
@@ -72,26 +106,32 @@ fn moved(count: usize, wanted: usize) -> (usize, Next) {
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_read_with(cx, |fd| {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Socket { source, read, .. } = &mut *self;
+        let mut receive = |fd: &OwnedFd| {
             let (count, _) = net::recv(fd, &mut *buffer, RecvFlags::empty())?;
             Ok(moved(count, buffer.len()))
-        })
+        };
+        read.poll(cx, |cx| source.poll_read_with(cx, &mut receive))
     }
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |fd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len())))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Socket { source, write, .. } = &mut *self;
+        let send = |fd: &OwnedFd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len()));
+        write.poll(cx, |cx| source.poll_write_with(cx, send))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let Socket { source, write, .. } = &mut *self;
         let wanted = slices.iter().map(|slice| slice.len()).sum();
-        self.0.poll_write_with(cx, |fd| Ok(moved(rustix::io::writev(fd, slices)?, wanted)))
+        let send = |fd: &OwnedFd| Ok(moved(rustix::io::writev(fd, slices)?, wanted));
+        write.poll(cx, |cx| source.poll_write_with(cx, send))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -100,6 +140,6 @@ impl AsyncWrite for Socket {
 
     /// Says that no more is sent; what the peer sends can still be read.
     fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(net::shutdown(self.0.fd(), Shutdown::Write)?))
+        Poll::Ready(Ok(net::shutdown(self.source.fd(), Shutdown::Write)?))
     }
 }

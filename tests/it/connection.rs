@@ -56,6 +56,31 @@ fn connections_are_served_side_by_side() {
 }
 
 #[test]
+fn a_peer_that_is_always_ready_does_not_keep_the_others_waiting() {
+    let server = listen(async |req: Request| match req.path() {
+        "/endless" => micro_smol::IntoResponse::into_response(stream(futures_lite::io::repeat(b'x'))),
+        _ => micro_smol::IntoResponse::into_response("fine"),
+    })
+    .unwrap();
+    let mut greedy = connect(&server);
+    greedy.write_all(get("/endless").as_bytes()).unwrap();
+    let reading = std::thread::spawn(move || while let Ok(1..) = greedy.read(&mut [0; 65536]) {});
+    let mut flooding = connect(&server);
+    flooding.write_all(get("/").as_bytes()).unwrap();
+    let mut reader = flooding.try_clone().unwrap();
+    let answers = std::thread::spawn(move || while let Ok(1..) = reader.read(&mut [0; 65536]) {});
+    let requests = get("/").repeat(1000);
+    let flood = std::thread::spawn(move || while flooding.write_all(requests.as_bytes()).is_ok() {});
+    for _ in 0..10 {
+        assert!(exchange(&server, b"GET / HTTP/1.0\r\n\r\n").ends_with("fine"));
+    }
+    drop(server);
+    for thread in [reading, answers, flood] {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
 fn an_answer_does_not_wait_for_the_next_one() {
     let (sender, receiver) = channel::bounded::<()>(1);
     let server = listen(async move |req: Request| {

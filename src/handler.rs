@@ -15,6 +15,9 @@ use super::response::{IntoResponse, Response, text};
 /// need not be `Send`: a connection stays on one thread. The function itself is shared by all workers, so what it
 /// captures must be `Sync`.
 ///
+/// The future is dropped, wherever it waits, when the peer resets the connection or the server is cut. A peer that only says
+/// that it sends no more is still answered.
+///
 /// A closure that uses its argument wants its type, `async |req: Request| …`; one that uses `?` wants a return type.
 ///
 /// # Examples

@@ -394,3 +394,22 @@ fn a_library_without_a_handler_is_told_what_to_export() {
 fn the_checkout_is_served_by_its_example() {
     assert_eq!(Service::start(Path::new(CHECKOUT), &[]).get(), "Hello, world");
 }
+
+#[test]
+fn every_example_is_served() {
+    let examples = fs::read_dir(Path::new(CHECKOUT).join("examples")).unwrap();
+    let mut names: Vec<_> = examples.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 9);
+    for name in names.iter().filter(|name| *name != "unix.rs") {
+        Service::start(Path::new(CHECKOUT), &[&format!("examples/{name}")]).get();
+    }
+    let directory = directory("unix_example");
+    let mut command = micro_smol(Path::new(CHECKOUT), &["--debug", "--offline", "examples/unix.rs"]);
+    let mut child = command.env("TMPDIR", &directory).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(line, format!("Listening on {}/hello.sock\n", directory.display()));
+}

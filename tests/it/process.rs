@@ -118,6 +118,42 @@ fn a_flood_beyond_the_descriptors_is_survived() {
     }
 }
 
+/// A number from a line of a process's status.
+fn status(service: &Service, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim_end_matches(" kB").trim_matches([':', '\t', ' ']).parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ten_thousand_idle_connections_cost_little_memory_and_no_wake_ups() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let count = limit.maximum.map_or(10_000, |descriptors| (descriptors.saturating_sub(1000) / 8 * 7).min(10_000));
+    let service = Service::start(Command::new(example("hello")).args(["-p", "0", "-w", "1"]));
+    let ask = |client: &mut TcpStream| {
+        client.write_all(get("/").as_bytes()).unwrap();
+        read_until(client, "Hello, world");
+    };
+    let mut first = service.connect();
+    ask(&mut first);
+    let memory = status(&service, "VmRSS");
+    let idle: Vec<_> = (0..count)
+        .map(|_| {
+            let mut client = service.connect();
+            ask(&mut client);
+            client
+        })
+        .collect();
+    let kib_each = (status(&service, "VmRSS") - memory) / idle.len() as u64;
+    assert!(kib_each <= 8, "{kib_each} KiB a connection, in a debug build");
+    let wake_ups = status(&service, "voluntary_ctxt_switches");
+    ask(&mut first);
+    assert!(status(&service, "voluntary_ctxt_switches") - wake_ups < 100);
+}
+
 #[test]
 fn options_say_where_to_listen() {
     let directory = std::env::temp_dir().join(format!("micro-smol-process-{}", std::process::id()));

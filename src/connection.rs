@@ -115,7 +115,11 @@ where
         while let Some(head) = self.read_head().await? {
             let (exchange, response) = match head.and_then(|()| self.request()) {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
-                Err(refusal) => (REFUSED, text(refusal.status, refusal.fault)),
+                Err(refusal) => {
+                    // Where the message ends is not known, so more of it may come while the answer leaves.
+                    lock(&self.wire).body.cut();
+                    (REFUSED, text(refusal.status, refusal.fault))
+                }
             };
             match self.write(exchange, response).await? {
                 Persistence::Persist if self.discard_body().await? => {}
@@ -274,7 +278,7 @@ where
         match content {
             Outgoing::Static(bytes) => self.write_bytes(bytes).await,
             Outgoing::Bytes(bytes) => self.write_bytes(&bytes).await,
-            Outgoing::Body(body) => self.write_body(framing, body).await,
+            Outgoing::Body(body) => self.write_body(framing, *body).await,
         }
     }
 

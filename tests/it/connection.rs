@@ -121,6 +121,19 @@ fn an_error_of_the_next_request_does_not_overtake_or_cut_off_an_answer() {
 }
 
 #[test]
+fn a_refusal_arrives_although_the_message_goes_on() {
+    let server = listen(echo).unwrap();
+    let mut client = connect(&server);
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5, 5\r\n\r\n").unwrap();
+    let mut answer = vec![0; 12];
+    client.read_exact(&mut answer).unwrap();
+    // The connection is still there, to take this, and says that it ends rather than that it was reset.
+    client.write_all(b"hello").unwrap();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 400 ") && answer.ends_with(b"Content-Length is malformed"));
+}
+
+#[test]
 fn answers_before_a_stream_that_fails_arrive() {
     let server = listen(async |req: Request| match req.path() {
         "/fails" => micro_smol::IntoResponse::into_response(stream(Failing(false))),

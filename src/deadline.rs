@@ -1,7 +1,7 @@
 //! [`Deadline`]: a timeout that costs nothing while things go on.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -13,7 +13,8 @@ use futures_lite::Stream;
 pub(super) struct Deadline {
     at: Option<Instant>,
     timer: Timer,
-    armed: Option<Instant>,
+    /// When the timer fires, and whom it wakes.
+    armed: Option<(Instant, Waker)>,
 }
 
 impl Default for Deadline {
@@ -33,16 +34,18 @@ impl Deadline {
         loop {
             let now = Instant::now();
             self.at = self.at.or(now.checked_add(timeout));
-            let Some(at) = self.at else { return Poll::Pending };
-            if at <= now {
-                return Poll::Ready(());
-            }
-            if self.armed.is_none_or(|armed| armed > at) {
-                self.timer.set_at(at);
-                self.armed = Some(at);
+            match (self.at, &self.armed) {
+                (None, _) => return Poll::Pending,
+                (Some(at), _) if at <= now => return Poll::Ready(()),
+                (Some(at), Some((armed, waker))) if now < *armed && *armed <= at && waker.will_wake(cx.waker()) => {
+                    return Poll::Pending;
+                }
+                (Some(at), _) => {
+                    self.timer.set_at(at);
+                    self.armed = Some((at, cx.waker().clone()));
+                }
             }
             ready!(Pin::new(&mut self.timer).poll_next(cx));
-            self.armed = None;
         }
     }
 }

@@ -80,7 +80,8 @@ struct Lean {
 pub(super) enum Outgoing {
     Static(&'static [u8]),
     Bytes(Vec<u8>),
-    Body(Body),
+    /// Boxed, for it is large, and every response has room for one.
+    Body(Box<Body>),
 }
 
 impl Outgoing {
@@ -101,7 +102,7 @@ impl Outgoing {
         match self {
             Outgoing::Static(bytes) => Body::from_reader(Cursor::new(bytes), Some(bytes.len())),
             Outgoing::Bytes(bytes) => Body::from_bytes(bytes),
-            Outgoing::Body(body) => body,
+            Outgoing::Body(body) => *body,
         }
     }
 }
@@ -182,7 +183,7 @@ impl Response {
 
     pub(super) fn take_content(&mut self) -> Outgoing {
         match &mut self.full {
-            Some(full) => Outgoing::Body(replace_body(full, Body::empty())),
+            Some(full) => Outgoing::Body(Box::new(replace_body(full, Body::empty()))),
             None => self.lean.content.take(),
         }
     }
@@ -467,7 +468,7 @@ pub struct Stream<R>(R);
 impl<R: AsyncRead + Send + 'static> IntoResponse for Stream<R> {
     fn into_response(self) -> Result<Response> {
         let reader = BufReader::with_capacity(1024, Shared(Mutex::new(Box::pin(self.0))));
-        Ok(Response::new(Some(BYTES), Outgoing::Body(Body::from_reader(reader, None))))
+        Ok(Response::new(Some(BYTES), Outgoing::Body(Box::new(Body::from_reader(reader, None)))))
     }
 }
 

@@ -127,7 +127,8 @@ impl Head {
 
     /// The values of the field lines of one name, which is compared without case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.fields().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let named = move |span: Span| self.slice(span).eq_ignore_ascii_case(name.as_bytes());
+        self.fields.iter().filter(move |(found, _)| named(*found)).map(|(_, value)| self.slice(*value))
     }
 
     fn slice(&self, span: Span) -> &[u8] {
@@ -220,7 +221,7 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn parse(target: &'a str, method: Method) -> Result<Self, Refusal> {
-        if !target.is_ascii() || target.contains('#') {
+        if target.bytes().any(|byte| !byte.is_ascii() || byte == b'#') {
             return Err(Refusal::bad("request target is malformed"));
         }
         match target {
@@ -239,11 +240,9 @@ impl<'a> Target<'a> {
     }
 
     fn with_path(authority: Option<&'a str>, target: &'a str) -> Self {
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
-        };
-        Target { authority, path, query }
+        let end = target.bytes().position(|byte| byte == b'?');
+        let (path, rest) = target.split_at(end.unwrap_or(target.len()));
+        Target { authority, path, query: rest.strip_prefix('?') }
     }
 }
 
@@ -280,11 +279,15 @@ fn is_port(text: &str) -> bool {
 }
 
 fn is_registered_name(name: &[u8]) -> bool {
+    let is_plain = |byte: &u8| {
+        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
+            || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+    };
     let mut rest = name;
     while let [byte, after @ ..] = rest {
         rest = match (byte, after) {
             (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            _ if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => after,
+            _ if is_plain(byte) => after,
             _ => return false,
         }
     }

@@ -1,6 +1,7 @@
 //! `buffer`, `text`, `json`: the whole content of a request, up to a limit and kept for a second call.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt::{self, Debug, Display};
 use std::io;
 use std::mem;
@@ -17,6 +18,9 @@ use super::request::Request;
 
 /// The room that is made for content before any of it has come, at most.
 const TRUSTED_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest buffer that is used again.
+const SPARE_BYTES_MAX: usize = 2 * TRUSTED_BYTES_MAX;
 
 /// Reads the whole content of a request as bytes.
 ///
@@ -231,10 +235,51 @@ fn decode<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
 
 /// What there is of a request's content: what has been read of it, and what has not.
 pub(super) enum Kept {
-    /// `read` has `filled` bytes of it; the rest comes from the reader.
-    Part { read: Vec<u8>, filled: usize, rest: Unread },
+    /// Some of it; the rest comes from the reader.
+    Part { read: Buffer, rest: Unread },
     /// All of it.
     Whole(Whole),
+}
+
+/// Content that has been read, and room for more. The memory is used again by the next request of the thread.
+#[derive(Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Buffer {
+    /// Room behind what is there; `wanted` says how much would be good.
+    fn room(&mut self, wanted: usize) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = SPARE.take();
+        }
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; wanted];
+        } else if self.filled == self.bytes.len() {
+            self.bytes.resize(self.filled.saturating_add(wanted.max(self.filled)), 0);
+        }
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if (1..=SPARE_BYTES_MAX).contains(&self.bytes.len()) {
+            // It fails where the thread is ending.
+            let _ = SPARE.try_with(|spare| spare.set(mem::take(&mut self.bytes)));
+        }
+    }
 }
 
 /// Content that can be read yet, and its length where that is known.
@@ -252,11 +297,11 @@ impl From<Body> for Unread {
 
 /// The bytes of a whole content, shared with the bodies that were made of them.
 #[derive(Clone)]
-pub(super) struct Whole(Arc<Vec<u8>>);
+pub(super) struct Whole(Arc<Buffer>);
 
 impl AsRef<[u8]> for Whole {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        (*self.0).as_ref()
     }
 }
 
@@ -266,22 +311,22 @@ impl Kept {
     }
 
     pub(super) fn unread(rest: impl Into<Unread>) -> Self {
-        Kept::Part { read: Vec::new(), filled: 0, rest: rest.into() }
+        Kept::Part { read: Buffer::default(), rest: rest.into() }
     }
 
     /// How long the content is, where that is known.
     pub(super) fn length(&self) -> Option<usize> {
         match self {
-            Kept::Part { filled, rest, .. } => rest.length.map(|length| filled.saturating_add(length)),
-            Kept::Whole(whole) => Some(whole.0.len()),
+            Kept::Part { read, rest } => rest.length.map(|length| read.filled.saturating_add(length)),
+            Kept::Whole(whole) => Some(whole.0.filled),
         }
     }
 
     /// How long the content is at least.
     fn bytes_min(&self) -> usize {
         match self {
-            Kept::Part { filled, rest, .. } => filled.saturating_add(rest.length.unwrap_or(0)),
-            Kept::Whole(whole) => whole.0.len(),
+            Kept::Part { read, rest } => read.filled.saturating_add(rest.length.unwrap_or(0)),
+            Kept::Whole(whole) => whole.0.filled,
         }
     }
 
@@ -300,16 +345,16 @@ impl Kept {
 
     /// Makes a body of what there is. Content that is not whole goes with it; whole content stays as well.
     pub(super) fn take(&mut self) -> Body {
-        match self {
-            Kept::Whole(whole) => Body::from_reader(Cursor::new(whole.clone()), Some(whole.0.len())),
-            Kept::Part { .. } => match mem::replace(self, Kept::empty()) {
-                Kept::Part { mut read, filled, rest } => {
-                    read.truncate(filled);
-                    let body = Body::from_reader(rest.reader, rest.length);
-                    if read.is_empty() { body } else { Body::from_bytes(read).chain(body) }
-                }
-                Kept::Whole(_) => Body::empty(),
-            },
+        let whole = |whole: &Whole| Body::from_reader(Cursor::new(whole.clone()), Some(whole.0.filled));
+        if let Kept::Whole(kept) = self {
+            return whole(kept);
+        }
+        match mem::replace(self, Kept::empty()) {
+            Kept::Part { read, rest } if read.filled == 0 => Body::from_reader(rest.reader, rest.length),
+            Kept::Part { read, rest } => {
+                whole(&Whole(Arc::new(read))).chain(Body::from_reader(rest.reader, rest.length))
+            }
+            Kept::Whole(kept) => whole(&kept),
         }
     }
 
@@ -317,18 +362,12 @@ impl Kept {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
         loop {
             limit.check(self.bytes_min())?;
-            let Kept::Part { read, filled, rest } = self else { return Poll::Ready(Ok(())) };
-            if *filled == read.len() {
-                let least = rest.length.unwrap_or(0).saturating_add(1).clamp(1024, TRUSTED_BYTES_MAX);
-                read.resize(read.len().saturating_add(least.max(read.len())), 0);
-            }
-            match ready!(Pin::new(&mut rest.reader).poll_read(cx, read.get_mut(*filled..).unwrap_or_default())) {
-                Ok(0) => {
-                    read.truncate(*filled);
-                    *self = Kept::Whole(Whole(Arc::new(mem::take(read))));
-                }
+            let Kept::Part { read, rest } = self else { return Poll::Ready(Ok(())) };
+            let wanted = rest.length.unwrap_or(0).saturating_add(1).clamp(1024, TRUSTED_BYTES_MAX);
+            match ready!(Pin::new(&mut rest.reader).poll_read(cx, read.room(wanted))) {
+                Ok(0) => *self = Kept::Whole(Whole(Arc::new(mem::take(read)))),
                 Ok(count) => {
-                    *filled += count;
+                    read.filled = read.filled.saturating_add(count);
                     rest.length = rest.length.map(|length| length.saturating_sub(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {

@@ -1,7 +1,7 @@
 //! The options that a service and the command `micro-smol` have in common, and [`run`], which obeys them.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -173,7 +173,8 @@ impl Options {
         }
         if !self.silent {
             for url in server.urls() {
-                println!("micro-smol: Accepting connections on {url}");
+                // Nobody need be there to read it.
+                let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
             }
         }
         server.run()

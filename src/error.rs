@@ -4,6 +4,7 @@
 //! [`create_error`] was given.
 
 use std::fmt::{self, Debug, Display};
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use http_types::{Error, StatusCode};
@@ -179,7 +180,8 @@ pub fn send_error(error: impl Into<Error>) -> Response {
 /// Prints a line of the server's own on stderr.
 pub(super) fn log(line: impl Display) {
     if mode() != Mode::Test {
-        eprintln!("micro-smol: {line}");
+        // A log that cannot be written is no reason to answer nobody: `eprintln!` would panic.
+        let _ = writeln!(io::stderr(), "micro-smol: {line}");
     }
 }
 

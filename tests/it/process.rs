@@ -275,6 +275,24 @@ fn the_chain_of_an_error_goes_to_the_log_once() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_is_survived() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(example("errors"));
+    let mut child = command.args(["-p", "0"]).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim_end().rsplit(':').next().unwrap();
+    let mut client = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    client.write_all(b"GET /secret HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answer.ends_with("Internal Server Error"), "{answer}");
+}
+
+#[test]
 fn development_shows_the_chain() {
     let (content, log) = answer_and_log("/number", "development");
     assert!(content.starts_with("Is it a number?\n") && content.contains("invalid digit found in string"), "{content}");

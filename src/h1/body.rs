@@ -113,6 +113,8 @@ impl Decoder {
             (State::SizeStart, _) => Ok(State::Size(digit(byte)?)),
             (State::Size(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Size(size), b';') => Ok(State::Extension(size)),
+            // Leading zeros are not without end, either.
+            (State::Size(0), _) => self.skip(byte, State::Size(digit(byte)?)),
             (State::Size(size), _) => add_digit(size, byte).map(State::Size),
             (State::Extension(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Extension(size), _) => self.skip(byte, State::Extension(size)),

@@ -64,7 +64,7 @@ impl Head {
             _ => {}
         }
         let mut lines = [const { MaybeUninit::uninit() }; FIELD_LINES_MAX];
-        let lines = lines.get_mut(..limits.field_lines_max).unwrap_or_default();
+        let lines = lines.get_mut(..limits.field_lines_max.min(FIELD_LINES_MAX)).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
         let length = match request.parse_with_uninit_headers(message, lines) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -180,19 +180,22 @@ fn refuse<T>(error: httparse::Error, message: &[u8]) -> Result<Option<T>, Refusa
         }
         httparse::Error::HeaderName => Err(Refusal::bad("field name is malformed")),
         httparse::Error::HeaderValue => Err(Refusal::bad("field value is malformed")),
-        httparse::Error::Version => refuse_version(request_line(message)),
+        httparse::Error::Version => refuse_version(message),
         _ => Err(Refusal::bad("request line is malformed")),
     }
 }
 
 /// A version that is well-formed, but not ours, has a status of its own (RFC 9112, 2.3); half of one is waited for.
-fn refuse_version<T>(line: &[u8]) -> Result<Option<T>, Refusal> {
+fn refuse_version<T>(message: &[u8]) -> Result<Option<T>, Refusal> {
+    let line = request_line(message);
     let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
     let fits = |(byte, pattern): (&u8, &u8)| byte == pattern || *pattern == b'0' && byte.is_ascii_digit();
     match version.iter().zip(b"HTTP/0.0").all(fits) {
-        true if version.len() < 8 => Ok(None),
-        true => Err(Refusal::new(StatusCode::HttpVersionNotSupported, "HTTP version is neither 1.0 nor 1.1")),
-        false => Err(Refusal::bad("request line is malformed")),
+        true if version.len() < 8 && line.len() == message.len() => Ok(None),
+        true if version.len() >= 8 => {
+            Err(Refusal::new(StatusCode::HttpVersionNotSupported, "HTTP version is neither 1.0 nor 1.1"))
+        }
+        _ => Err(Refusal::bad("request line is malformed")),
     }
 }
 
@@ -231,12 +234,13 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// `http://authority/path?query`; an authority with user information is an error (RFC 9110, 4.2.4).
+    /// `http://authority/path?query`; an empty host or user information is an error (RFC 9110, 4.2.1 and 4.2.4).
     fn absolute(target: &'a str) -> Option<Self> {
         let (scheme, rest) = target.split_once("://")?;
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        (known && !authority.is_empty() && is_authority(authority)).then(|| Target::with_path(Some(authority), path))
+        let has_host = !authority.is_empty() && !authority.starts_with(':');
+        (known && has_host && is_authority(authority)).then(|| Target::with_path(Some(authority), path))
     }
 
     fn with_path(authority: Option<&'a str>, target: &'a str) -> Self {

@@ -44,6 +44,10 @@ fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
         ("GET / HTTP/1.1 \r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET /\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET /\r\n\r\n", "request line is malformed"),
+        ("GET / \r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/2\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / HTTP/1.1x\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / http/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("G@T / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
@@ -53,6 +57,7 @@ fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
         ("GET * HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
         ("GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
         ("GET http:///x HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
+        ("GET http://:80/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
         ("GET http://a:b/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
         ("GET http://u@a/ HTTP/1.1\r\nhost: a\r\n\r\n", "request target is malformed"),
         ("GET / HTTP/1.1\r\n\r\n", "Host is missing"),
@@ -191,4 +196,22 @@ fn the_number_of_field_lines_has_a_limit() {
         answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
     };
     assert_eq!([status(2), status(3), status(4)], ["200", "200", "431"]);
+}
+
+#[test]
+fn more_field_lines_than_256_are_never_taken() {
+    let limits = Limits { field_lines_max: 1000, ..Limits::default() };
+    let status = |lines: usize| {
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(lines - 1));
+        answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
+    };
+    assert_eq!([status(1), status(255), status(256), status(257)], ["200", "200", "200", "431"]);
+}
+
+#[test]
+fn a_version_that_is_cut_short_is_refused_as_soon_as_its_line_ends() {
+    for version in ["", "HTTP", "HTTP/", "HTTP/1", "HTTP/1.", "HTTP/2"] {
+        let input = format!("GET / {version}\r\n");
+        assert!(answer(&echo, &input).ends_with("request line is malformed"), "{input:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use http_types::headers::CONTENT_TYPE;
+use http_types::headers::{CONTENT_TYPE, HOST};
 use http_types::{Body, Method, Mime, Url, Version};
 
 use super::content::{Kept, Limit};
@@ -127,6 +127,24 @@ impl Request {
         self.kept.take()
     }
 
+    /// Sets the body, which `json`, `text` and `buffer` then read, and Content-Type if there is none.
+    pub fn set_body(&mut self, body: impl Into<Body>) {
+        drop(self.replace_body(body));
+    }
+
+    /// Sets the body as [`set_body`](Self::set_body) does, and returns the one that was there.
+    pub fn replace_body(&mut self, body: impl Into<Body>) -> Body {
+        let replaced = self.take_body();
+        self.deref_mut().set_body(body);
+        self.kept = Kept::empty();
+        replaced
+    }
+
+    /// Swaps the body with another; see [`replace_body`](Self::replace_body).
+    pub fn swap_body(&mut self, body: &mut Body) {
+        *body = self.replace_body(std::mem::replace(body, Body::empty()));
+    }
+
     /// Reads the body as a string, like http-types, without a limit; `text` has one.
     ///
     /// # Errors
@@ -189,6 +207,10 @@ impl Received {
         view.set_peer_addr(self.peer_addr);
         for (name, value) in self.head.fields() {
             view.append_header(name, percent_encoded(value));
+        }
+        // The authority of an absolute target wins over Host (RFC 9112, 3.2.2).
+        if let Some(authority) = self.head.authority() {
+            view.insert_header(HOST, authority);
         }
         // The target URI (RFC 9110, 7.1), with our own authority if the peer's is none that a URL can have.
         let authorities = self.head.authority().into_iter().chain(self.authority.as_deref());

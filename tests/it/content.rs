@@ -188,6 +188,25 @@ fn content_that_is_set_replaces_content_that_was_read() {
 }
 
 #[test]
+fn content_that_is_replaced_stays_with_whom_it_was_given_to() {
+    let mut request = request("old");
+    block_on(async {
+        assert_eq!(text(&mut request).await.unwrap(), "old");
+        let old = request.replace_body("new");
+        assert_eq!(text(&mut request).await.unwrap(), "new");
+        let mut swapped = Body::from("third");
+        request.swap_body(&mut swapped);
+        assert_eq!(text(&mut request).await.unwrap(), "third");
+        request.set_body("");
+        assert_eq!(text(&mut request).await.unwrap(), "");
+        assert_eq!(
+            (old.into_string().await.unwrap(), swapped.into_string().await.unwrap()),
+            ("old".into(), "new".into())
+        );
+    });
+}
+
+#[test]
 fn a_body_that_was_taken_is_gone_however_it_came() {
     let handler = async |mut req: Request| -> Result<String> {
         drop(req.take_body());

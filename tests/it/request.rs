@@ -78,6 +78,12 @@ fn a_request_without_a_host_has_the_url_of_the_endpoint() {
 }
 
 #[test]
+fn the_authority_of_the_target_wins_over_host() {
+    let handler = async |req: Request| format!("{} {}", req.url(), req.host().unwrap());
+    assert_eq!(answer(&handler, "GET http://good/ HTTP/1.1\r\nhost: evil\r\n\r\n"), ok("http://good/ good"));
+}
+
+#[test]
 fn a_request_may_outlive_its_answer() {
     let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let handler = {

@@ -17,10 +17,10 @@ use super::error::{Result, create_error, create_error_from};
 use super::request::Request;
 
 /// The room that is made for content before any of it has come, at most.
-const TRUSTED_BYTES_MAX: usize = 1024 * 1024;
+const TRUSTED_BYTES_MAX: usize = 64 * 1024;
 
 /// The largest buffer that is used again.
-const SPARE_BYTES_MAX: usize = 2 * TRUSTED_BYTES_MAX;
+const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Reads the whole content of a request as bytes.
 ///

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_lite::future::poll_fn;
 use futures_lite::{AsyncRead, AsyncWrite};
-use rustix::net::{self, RecvFlags, SendFlags, Shutdown};
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 pub(super) use readiness::{Entry, Poller};
 use readiness::{Source, accept};
@@ -130,7 +130,10 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         let Socket { source, write, .. } = &mut *self;
         let wanted = slices.iter().map(|slice| slice.len()).sum();
-        let send = |fd: &OwnedFd| Ok(moved(rustix::io::writev(fd, slices)?, wanted));
+        let send = |fd: &OwnedFd| {
+            let sent = net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
+            Ok(moved(sent, wanted))
+        };
         write.poll(cx, |cx| source.poll_write_with(cx, send))
     }
 

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
+use futures_lite::future::yield_now;
 use futures_lite::io::BufReader;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
@@ -33,6 +34,9 @@ const SMALL_BYTES: usize = 16 * 1024;
 
 /// Output of a pipelined batch leaves when it is this large, even if more requests have come.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// How many requests are answered before other tasks have their turn, even if more have come.
+const TURN_EXCHANGES: usize = 16;
 
 /// Serves HTTP/1.1 on any stream of bytes: TLS, a pipe, a test's own.
 ///
@@ -96,6 +100,12 @@ struct Connection<'a, S> {
     limits: &'a Limits,
 }
 
+impl<S> Drop for Connection<'_, S> {
+    fn drop(&mut self) {
+        lock(&self.wire).end_body();
+    }
+}
+
 /// What the response to a request depends on.
 #[derive(Clone, Copy)]
 struct Exchange {
@@ -112,7 +122,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
-        while let Some(head) = self.read_head().await? {
+        for count in 1_usize.. {
+            let Some(head) = self.read_head().await? else { break };
             let (exchange, response) = match head.and_then(|()| self.request()) {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
                 Err(refusal) => {
@@ -124,6 +135,10 @@ where
             match self.write(exchange, response).await? {
                 Persistence::Persist if self.discard_body().await? => {}
                 _ => return self.close().await,
+            }
+            // A peer that sends one request behind the other is not to keep the thread for itself.
+            if count % TURN_EXCHANGES == 0 {
+                yield_now().await;
             }
         }
         Ok(())
@@ -249,7 +264,17 @@ where
         }
         let framing = h1::response_framing(exchange.method, exchange.version, status, response.content_length());
         let mut wire = lock(&self.wire);
-        let persistence = self.persistence_after_body(&mut wire).unwrap_or(exchange.persistence);
+        let sends_content = framing != Framing::None && exchange.method != Method::Head;
+        // A response that is read from the request has asked for its body.
+        let will_be_read = sends_content && response.is_read() && Arc::strong_count(&self.wire) > 1;
+        let persistence = match self.persistence_after_body(&wire) {
+            _ if will_be_read => {
+                wire.go_ahead();
+                exchange.persistence
+            }
+            persistence => persistence.unwrap_or(exchange.persistence),
+        };
+        let persistence = if self.place.is_draining() { Persistence::Close } else { persistence };
         let start = wire.output.len();
         let mut encoder = Encoder::new(&mut wire.output, status, persistence);
         for (name, value) in response.fields() {
@@ -262,16 +287,10 @@ where
     }
 
     /// Close, if the request's body will stand in the way of the next request.
-    fn persistence_after_body(&self, wire: &mut Wire<S>) -> Option<Persistence> {
-        let will_be_read = Arc::strong_count(&self.wire) > 1;
-        if will_be_read {
-            // The response is made of the request, so it has asked for the body.
-            wire.go_ahead();
-            return self.place.is_draining().then_some(Persistence::Close);
-        }
+    fn persistence_after_body(&self, wire: &Wire<S>) -> Option<Persistence> {
         let is_awaited = wire.expectation == Expectation::Continue;
         let is_small = wire.body.may_end_within(self.limits.unread_bytes_max);
-        (is_awaited || !is_small || self.place.is_draining()).then_some(Persistence::Close)
+        (is_awaited || !is_small).then_some(Persistence::Close)
     }
 
     async fn write_content(&self, framing: Framing, content: Outgoing) -> io::Result<()> {
@@ -345,7 +364,12 @@ where
 
     /// Drops what the handler left of the body; whether the next request can be read.
     async fn discard_body(&self) -> io::Result<bool> {
-        if lock(&self.wire).start_discard() {
+        let is_done = {
+            let mut wire = lock(&self.wire);
+            wire.end_body();
+            wire.body.is_done()
+        };
+        if is_done {
             return Ok(true);
         }
         self.send(b"").await?;
@@ -363,6 +387,7 @@ where
 
     /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).
     async fn close(&self) -> io::Result<()> {
+        lock(&self.wire).end_body();
         self.send(b"").await?;
         poll_fn(|cx| lock(&self.wire).poll_close(cx)).await?;
         lock(&self.wire).note_progress();

@@ -193,6 +193,11 @@ impl Response {
         self.full.as_ref().map_or_else(|| self.lean.content.length(), |full| full.len())
     }
 
+    /// Whether the content is read from somewhere, which may be the request.
+    pub(super) fn is_read(&self) -> bool {
+        self.full.is_some() || matches!(self.lean.content, Outgoing::Body(_))
+    }
+
     /// The header fields that the handler set, and the content type.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let lean = if self.full.is_none() { self.lean.content_type } else { None };

@@ -32,6 +32,9 @@ use super::request::Received;
 /// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often a worker that ends asks the kernel what has come: enough for any backlog, but not without end.
+const LAST_LOOKS: usize = 64;
+
 /// More descriptors than this are not asked for, even where the system knows no limit.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
@@ -318,6 +321,24 @@ fn work<H: Handler>(
     }))
 }
 
+/// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an
+/// ordinary end would say that it has the whole response.
+struct Cut(Option<Socket>);
+
+impl Cut {
+    /// Lets the connection end in the ordinary way.
+    fn spare(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        // It fails if the peer is gone, and then it need not be told.
+        let _ = self.0.as_ref().map(Socket::reset);
+    }
+}
+
 /// What it takes to serve the connections of a worker.
 struct Host<'a, 'e, H> {
     service: &'e Service<H>,
@@ -333,10 +354,14 @@ impl<H: Handler> Host<'_, '_, H> {
         let doors = doors.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let stopped = self.accept_all(&doors).or(stop).await;
         // What has come by now is in flight.
-        while self.poller.look()? > 0 {}
+        let _ = (0..LAST_LOOKS).try_for_each(|_| self.poller.look().ok().filter(|count| *count > 0).map(drop));
         for ((listener, _entry), authority) in doors {
-            while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
-                self.spawn(socket, peer_addr, &authority);
+            while let Some(accepted) = poll_once(listener.accept()).await {
+                match accepted {
+                    Ok((socket, peer_addr)) => self.spawn(socket, peer_addr, &authority),
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(_) => break,
+                }
             }
         }
         Ok(stopped)
@@ -379,11 +404,13 @@ impl<H: Handler> Host<'_, '_, H> {
         let connection = async move {
             let _within_limit = service.places.acquire().await;
             let (socket, _entry) = Socket::new(poller, socket)?;
-            let served = serve_peer(socket.clone(), peer, &place, &service.handler, &service.limits).await;
+            let cut = Cut(Some(socket.clone()));
+            let served = serve_peer(socket, peer, &place, &service.handler, &service.limits).await;
             match served.as_ref().map_err(io::Error::kind) {
-                Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut) => socket.reset(),
-                _ => Ok(()),
+                Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut) => drop(cut),
+                _ => cut.spare(),
             }
+            served
         };
         // A panic in a response body's reader ends that connection only; the panic hook has reported it. An error does, too:
         // the peer is gone, or was told by the way the connection ended.

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -40,6 +40,8 @@ pub(super) struct Wire<S> {
     pub(super) body: Decoder,
     /// Which of the connection's requests the body belongs to.
     message: u64,
+    /// Who waits for more of the body: another task than the connection's, maybe.
+    reader: Option<Waker>,
     /// What the peer waits for before it sends the body.
     pub(super) expectation: Expectation,
     /// Whether the peer has said that it sends no more.
@@ -48,6 +50,20 @@ pub(super) struct Wire<S> {
     writing: Deadline,
     body_timeout: Duration,
     write_timeout: Duration,
+}
+
+impl<S> Wire<S> {
+    /// Takes the body from whoever still reads it, and tells them.
+    pub(super) fn end_body(&mut self) {
+        self.message = self.message.wrapping_add(1);
+        self.wake_reader();
+    }
+
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -59,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             sent: 0,
             body: Decoder::new(Framing::None),
             message: 0,
+            reader: None,
             expectation: Expectation::Nothing,
             ended: false,
             reading: Deadline::default(),
@@ -75,9 +92,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Starts a message body, which only a reader with the returned number gets.
     pub(super) fn start_body(&mut self, framing: Framing, expectation: Expectation) -> u64 {
+        self.end_body();
         self.body = Decoder::new(framing);
         self.expectation = expectation;
-        self.message = self.message.wrapping_add(1);
         self.reading.clear();
         self.message
     }
@@ -143,7 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Looks whether the peer has gone, and keeps what else it sends, up to a buffer. Ready only if it has gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        while self.body.is_done() && !self.ended && self.input.unread().len() < INPUT_BYTES {
+        // Who reads the body hears of it, and must not lose its waker to us.
+        while self.reader.is_none() && !self.ended && self.input.unread().len() < INPUT_BYTES {
             if let Err(error) = ready!(self.poll_fill(cx, Duration::MAX)) {
                 return Poll::Ready(error);
             }
@@ -153,24 +171,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Sends the output and `more` behind it, which is cut as it goes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, more: &mut &[u8]) -> Poll<io::Result<()>> {
+        if self.sent == self.output.len() && more.is_empty() {
+            return self.poll_flush(cx);
+        }
         while self.sent < self.output.len() || !more.is_empty() {
-            match self.poll_write(cx, more)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(count) => {
-                    let of_output = count.min(self.output.len() - self.sent);
-                    self.sent += of_output;
-                    *more = more.get(count - of_output..).unwrap_or_default();
-                    self.writing.clear();
-                }
-                Poll::Pending => {
-                    ready!(self.writing.poll(cx, self.write_timeout));
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
+            let written = self.poll_write(cx, more);
+            let count = ready!(self.poll_in_time(cx, written))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            let of_output = count.min(self.output.len() - self.sent);
+            self.sent += of_output;
+            *more = more.get(count - of_output..).unwrap_or_default();
         }
         self.output.clear();
         self.sent = 0;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // A reader in another task may have waited for this, and its waker been replaced by ours.
+        self.wake_reader();
+        self.poll_flush(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.poll_in_time(cx, flushed)
+    }
+
+    /// Fails what writes, if it is not ready within the time for it.
+    fn poll_in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Pending => self.writing.poll(cx, self.write_timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            written => {
+                self.writing.clear();
+                written
+            }
+        }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
@@ -183,7 +217,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Tells the peer that no more comes.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
+        let closed = Pin::new(&mut self.stream).poll_close(cx);
+        self.poll_in_time(cx, closed)
     }
 
     /// Tells a peer that waits for it to send the body (RFC 9110, 10.1.1).
@@ -238,12 +273,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Takes the body from whoever still reads it; whether it was at its end.
-    pub(super) fn start_discard(&mut self) -> bool {
-        self.message = self.message.wrapping_add(1);
-        self.body.is_done()
-    }
-
     /// Reads the rest of the body and drops it, up to a number of bytes; whether that was all.
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>, left: &mut usize) -> Poll<io::Result<bool>> {
         let mut buffer = [0; DISCARD_BYTES];
@@ -259,11 +288,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads and drops what a peer still sends that we will not read, until it ends or pauses.
     pub(super) fn poll_linger(&mut self, cx: &mut Context<'_>, pause: Duration) -> Poll<()> {
         let mut buffer = [0; DISCARD_BYTES];
-        let is_sending = !self.input.unread().is_empty() || !self.body.is_done();
-        while is_sending && ready!(self.poll_read(cx, &mut buffer, pause)).is_ok_and(|count| count > 0) {
-            self.reading.clear();
+        let mut is_sending = !self.input.unread().is_empty() || !self.body.is_done();
+        loop {
+            match self.poll_read(cx, &mut buffer, pause) {
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    // More than we knew of has come.
+                    is_sending = true;
+                    self.body.cut();
+                    self.reading.clear();
+                }
+                Poll::Pending if is_sending => return Poll::Pending,
+                _ => return Poll::Ready(()),
+            }
         }
-        Poll::Ready(())
     }
 }
 
@@ -313,10 +350,15 @@ pub(super) struct Incoming<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut wire = lock(&self.wire);
-        match wire.message == self.message {
-            true => wire.poll_body(cx, buffer),
-            false => Poll::Ready(Err(io::Error::other("the request has been answered"))),
+        if wire.message != self.message {
+            return Poll::Ready(Err(io::Error::other("the request has been answered")));
         }
+        wire.reader = None;
+        let read = wire.poll_body(cx, buffer);
+        if read.is_pending() {
+            wire.reader = Some(cx.waker().clone());
+        }
+        read
     }
 }
 

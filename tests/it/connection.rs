@@ -59,6 +59,11 @@ fn connections_are_served_side_by_side() {
 fn a_peer_that_is_always_ready_does_not_keep_the_others_waiting() {
     let server = listen(async |req: Request| match req.path() {
         "/endless" => micro_smol::IntoResponse::into_response(stream(futures_lite::io::repeat(b'x'))),
+        "/work" => {
+            // Stands for work that takes the processor for a while.
+            std::thread::sleep(std::time::Duration::from_micros(300));
+            micro_smol::IntoResponse::into_response("worked")
+        }
         _ => micro_smol::IntoResponse::into_response("fine"),
     })
     .unwrap();
@@ -66,10 +71,10 @@ fn a_peer_that_is_always_ready_does_not_keep_the_others_waiting() {
     greedy.write_all(get("/endless").as_bytes()).unwrap();
     let reading = std::thread::spawn(move || while let Ok(1..) = greedy.read(&mut [0; 65536]) {});
     let mut flooding = connect(&server);
-    flooding.write_all(get("/").as_bytes()).unwrap();
+    flooding.write_all(get("/work").as_bytes()).unwrap();
     let mut reader = flooding.try_clone().unwrap();
     let answers = std::thread::spawn(move || while let Ok(1..) = reader.read(&mut [0; 65536]) {});
-    let requests = get("/").repeat(1000);
+    let requests = get("/work").repeat(1000);
     let flood = std::thread::spawn(move || while flooding.write_all(requests.as_bytes()).is_ok() {});
     for _ in 0..10 {
         assert!(exchange(&server, b"GET / HTTP/1.0\r\n\r\n").ends_with("fine"));
@@ -174,6 +179,53 @@ fn a_stream_that_fails_shows_http_1_0_a_reset() {
     let mut answer = Vec::new();
     let error = client.read_to_end(&mut answer).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_stream_that_panics_shows_http_1_0_a_reset() {
+    struct Panicking(bool);
+    impl futures_lite::AsyncRead for Panicking {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            buffer: &mut [u8],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            assert!(!self.0, "a panic that is part of the test");
+            self.0 = true;
+            buffer[0] = b'x';
+            cx.waker().wake_by_ref();
+            std::task::Poll::Ready(Ok(1))
+        }
+    }
+    let server = listen(async |_req: Request| stream(Panicking(false))).unwrap();
+    let mut client = connect(&server);
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn who_reads_a_body_in_another_task_is_told_that_the_request_is_answered() {
+    for fields in ["", "connection: close\r\n"] {
+        let (sender, outcomes) = channel::unbounded();
+        let server = listen(async move |mut req: Request| {
+            let sender = sender.clone();
+            let read = async move {
+                let read = micro_smol::buffer(&mut req).await;
+                let _ = sender.try_send(read.map_err(|error| format!("{error:?}")));
+            };
+            micro_smol::smol::spawn(read).detach();
+            "answered"
+        })
+        .unwrap();
+        let mut client = connect(&server);
+        client
+            .write_all(format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}content-length: 99\r\n\r\nhello").as_bytes())
+            .unwrap();
+        client.read_exact(&mut [0; 12]).unwrap();
+        let error = outcomes.recv_blocking().unwrap().unwrap_err();
+        assert!(error.contains("Invalid body") && error.contains("the request has been answered"), "{error}");
+    }
 }
 
 /// Yields a byte, then fails.

@@ -156,6 +156,75 @@ fn a_peer_that_resets_drops_the_handlers_future() {
 }
 
 #[test]
+fn a_peer_that_resets_before_its_body_came_drops_the_handlers_future() {
+    let (sender, dropped) = channel::bounded(1);
+    let (started, starts) = channel::bounded(1);
+    let server = listen_within(
+        async move |_req: Request| {
+            let _told = Told(sender.clone());
+            started.try_send(()).unwrap();
+            std::future::pending::<()>().await
+        },
+        Limits::default(),
+    );
+    let mut client = connect(&server);
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n").unwrap();
+    starts.recv_blocking().unwrap();
+    rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    dropped.recv_blocking().unwrap();
+}
+
+/// A stream that takes what is written, but never says that it has left.
+struct Buffering(bool);
+
+impl futures_lite::AsyncRead for Buffering {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+        buffer: &mut [u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        if std::mem::replace(&mut self.0, true) {
+            return std::task::Poll::Pending;
+        }
+        let input = get("/");
+        buffer[..input.len()].copy_from_slice(input.as_bytes());
+        std::task::Poll::Ready(Ok(input.len()))
+    }
+}
+
+impl futures_lite::AsyncWrite for Buffering {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::task::Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+
+    fn poll_close(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn a_stream_that_does_not_flush_ends_the_connection() {
+    let limits = Limits { write_timeout: SHORT, ..Limits::default() };
+    let ended = micro_smol::smol::block_on(micro_smol::serve_connection(Buffering(false), &echo, &limits));
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
 fn a_stream_ends_when_its_peer_has_gone() {
     let (sender, dropped) = channel::bounded(1);
     let server = listen_within(async move |_req: Request| stream(Endless(Told(sender.clone()))), Limits::default());

@@ -130,6 +130,13 @@ fn chunk_extensions_and_trailers_have_a_limit() {
 }
 
 #[test]
+fn leading_zeros_of_a_chunk_size_have_a_limit() {
+    let zeros = |count: usize| chunked(&format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(count)));
+    assert_eq!(statuses(&echo, zeros(16 * 1024)), ["200"]);
+    assert_eq!(statuses(&echo, zeros(16 * 1024 + 2)), ["400 close"]);
+}
+
+#[test]
 fn a_trailer_field_is_not_a_header_field() {
     let user = async |mut req: Request| -> Result<String> {
         buffer(&mut req).await?;
@@ -203,6 +210,14 @@ fn a_peer_is_not_told_to_continue_what_the_handler_will_not_read() {
     let (answer, _) = converse(&ignore, &Limits::default(), &[EXPECTING.as_bytes(), b"hello"], usize::MAX);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+#[test]
+fn a_peer_is_not_told_to_continue_what_the_handler_has_only_kept() {
+    let kept = std::sync::Mutex::new(Vec::new());
+    let keep = async move |req: Request| kept.lock().unwrap().push(req);
+    let (answer, _) = converse(&keep, &Limits::default(), &[EXPECTING.as_bytes()], usize::MAX);
+    assert_eq!(answer, "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
 }
 
 #[test]

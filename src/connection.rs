@@ -114,9 +114,6 @@ struct Exchange {
     persistence: Persistence,
 }
 
-/// After a refusal nothing of the request is believed.
-const REFUSED: Exchange = Exchange { method: Method::Get, version: Version::Http1_1, persistence: Persistence::Close };
-
 impl<S> Connection<'_, S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -129,7 +126,7 @@ where
                 Err(refusal) => {
                     // Where the message ends is not known, so more of it may come while the answer leaves.
                     lock(&self.wire).body.cut();
-                    (REFUSED, text(refusal.status, refusal.fault))
+                    (self.refused(), text(refusal.status, refusal.fault))
                 }
             };
             match self.write(exchange, response).await? {
@@ -197,6 +194,12 @@ where
         let (framing, expectation) = (h1::framing(head)?, h1::expectation(head)?);
         let exchange = Exchange { method: head.method(), version: head.version(), persistence: h1::persistence(head) };
         Ok((exchange, Request::new(self.received.clone(), self.content(framing, expectation))))
+    }
+
+    /// After a refusal nothing of the request is believed, but that it was a HEAD.
+    fn refused(&self) -> Exchange {
+        let method = self.received.head.method();
+        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
     }
 
     fn content(&self, framing: Framing, expectation: Expectation) -> Kept {

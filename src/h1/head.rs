@@ -66,7 +66,10 @@ impl Head {
         let mut lines = [const { MaybeUninit::uninit() }; FIELD_LINES_MAX];
         let lines = lines.get_mut(..limits.field_lines_max.min(FIELD_LINES_MAX)).unwrap_or_default();
         let mut request = httparse::Request::new(&mut []);
-        let length = match request.parse_with_uninit_headers(message, lines) {
+        let parsed = request.parse_with_uninit_headers(message, lines);
+        // Known even of a head that is refused: a HEAD has no content in its answer (RFC 9110, 9.3.2).
+        self.method = if request.method == Some("HEAD") { Method::Head } else { Method::Get };
+        let length = match parsed {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) => return check_sizes(message, limits).map(|()| None),
             Err(error) => return check_sizes(message, limits).and_then(|()| refuse(error, message)),

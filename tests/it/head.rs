@@ -86,6 +86,14 @@ fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
 }
 
 #[test]
+fn a_head_request_that_is_refused_gets_no_content() {
+    for fields in ["", "host: a\r\nhost: a\r\n", "host: a\r\n: b\r\n", "host: a\r\ncontent-length: x\r\n"] {
+        let answer = answer(&echo, format!("HEAD / HTTP/1.1\r\n{fields}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("connection: close\r\n\r\n"), "{answer}");
+    }
+}
+
+#[test]
 fn nothing_behind_a_malformed_head_is_answered() {
     assert_eq!(statuses(&echo, ["GET / HTTP/1.1\r\n\r\n", &get("/")].concat()), ["400 close"]);
 }

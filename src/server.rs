@@ -105,7 +105,16 @@ impl<H: Handler> Server<H> {
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
         let mut running = self.start()?;
         block_on(async {
-            signals.next().await;
+            let stopped = async {
+                signals.next().await;
+                Ok(())
+            };
+            let failed = async {
+                // Before they are told to stop, workers only end if they fail.
+                let _ = running.done.recv().await;
+                Err(io::Error::other("no worker could go on"))
+            };
+            stopped.or(failed).await?;
             running.drain();
             let interrupted = async {
                 signals.next().await;

@@ -43,10 +43,17 @@ impl Listener {
         Ok((Listener(source), entry))
     }
 
-    /// Accepts a connection; its peer has an address if it is not a Unix socket.
+    /// Accepts a connection that is still there; its peer has an address if it is not a Unix socket.
     pub(super) async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        let (socket, address) = poll_fn(|cx| self.0.poll_read_with(cx, |fd| Ok((accept(fd)?, Next::Ready)))).await?;
-        Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())))
+        loop {
+            match poll_fn(|cx| self.0.poll_read_with(cx, |fd| Ok((accept(fd)?, Next::Ready)))).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                accepted => {
+                    let (socket, address) = accepted?;
+                    return Ok((socket, address.and_then(|address| SocketAddr::try_from(address).ok())));
+                }
+            }
+        }
     }
 }
 

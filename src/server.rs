@@ -365,12 +365,8 @@ impl<H: Handler> Host<'_, '_, H> {
         // What has come by now is in flight.
         let _ = (0..LAST_LOOKS).try_for_each(|_| self.poller.look().ok().filter(|count| *count > 0).map(drop));
         for ((listener, _entry), authority) in doors {
-            while let Some(accepted) = poll_once(listener.accept()).await {
-                match accepted {
-                    Ok((socket, peer_addr)) => self.spawn(socket, peer_addr, &authority),
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                    Err(_) => break,
-                }
+            while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
+                self.spawn(socket, peer_addr, &authority);
             }
         }
         Ok(stopped)
@@ -395,7 +391,6 @@ impl<H: Handler> Host<'_, '_, H> {
             drop(self.service.places.acquire().await);
             match listener.accept().await {
                 Ok((socket, peer_addr)) => self.spawn(socket, peer_addr, authority),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     log(format_args!("cannot accept a connection: {error}"));
                     Timer::after(ACCEPT_PAUSE).await;

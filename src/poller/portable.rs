@@ -52,28 +52,29 @@ impl Source {
     pub(super) fn poll_read_with<T>(
         &self,
         cx: &mut Context<'_>,
-        mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
-        loop {
-            match call(self.fd()) {
-                Ok((value, _)) => return Poll::Ready(Ok(value)),
-                Err(Errno::WOULDBLOCK) => ready!(self.0.poll_readable(cx))?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
-        }
+        self.poll_with(call, || self.0.poll_readable(cx))
     }
 
     /// Makes a call that writes, once the socket is ready.
     pub(super) fn poll_write_with<T>(
         &self,
         cx: &mut Context<'_>,
+        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+    ) -> Poll<io::Result<T>> {
+        self.poll_with(call, || self.0.poll_writable(cx))
+    }
+
+    fn poll_with<T>(
+        &self,
         mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+        mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<T>> {
         loop {
             match call(self.fd()) {
                 Ok((value, _)) => return Poll::Ready(Ok(value)),
-                Err(Errno::WOULDBLOCK) => ready!(self.0.poll_writable(cx))?,
+                Err(Errno::WOULDBLOCK) => ready!(poll_ready())?,
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }

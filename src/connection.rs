@@ -270,14 +270,11 @@ where
         let sends_content = framing != Framing::None && exchange.method != Method::Head;
         // A response that is read from the request has asked for its body.
         let will_be_read = sends_content && response.is_read() && Arc::strong_count(&self.wire) > 1;
-        let persistence = match self.persistence_after_body(&wire) {
-            _ if will_be_read => {
-                wire.go_ahead();
-                exchange.persistence
-            }
-            persistence => persistence.unwrap_or(exchange.persistence),
-        };
-        let persistence = if self.place.is_draining() { Persistence::Close } else { persistence };
+        if will_be_read {
+            wire.go_ahead();
+        }
+        let closes = self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire);
+        let persistence = if closes { Persistence::Close } else { exchange.persistence };
         let start = wire.output.len();
         let mut encoder = Encoder::new(&mut wire.output, status, persistence);
         for (name, value) in response.fields() {
@@ -289,11 +286,10 @@ where
         Ok((framing, encoder.finish(framing, exchange.version)))
     }
 
-    /// Close, if the request's body will stand in the way of the next request.
-    fn persistence_after_body(&self, wire: &Wire<S>) -> Option<Persistence> {
+    /// Whether the rest of the request's body stands in the way of the next request.
+    fn leaves_too_much(&self, wire: &Wire<S>) -> bool {
         let is_awaited = wire.expectation == Expectation::Continue;
-        let is_small = wire.body.may_end_within(self.limits.unread_bytes_max);
-        (is_awaited || !is_small).then_some(Persistence::Close)
+        is_awaited || !wire.body.may_end_within(self.limits.unread_bytes_max)
     }
 
     async fn write_content(&self, framing: Framing, content: Outgoing) -> io::Result<()> {

@@ -196,24 +196,22 @@ fn the_head_has_a_limit() {
     assert_eq!([status(199), status(200), status(201)], ["200", "200", "431"]);
 }
 
+/// The status of a request with so many field lines.
+fn status_of_field_lines(lines: usize, field_lines_max: usize) -> String {
+    let limits = Limits { field_lines_max, ..Limits::default() };
+    let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(lines - 1));
+    answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
+}
+
 #[test]
 fn the_number_of_field_lines_has_a_limit() {
-    let limits = Limits { field_lines_max: 3, ..Limits::default() };
-    let status = |lines: usize| {
-        let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(lines - 1));
-        answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
-    };
-    assert_eq!([status(2), status(3), status(4)], ["200", "200", "431"]);
+    assert_eq!([2, 3, 4].map(|lines| status_of_field_lines(lines, 3)), ["200", "200", "431"]);
 }
 
 #[test]
 fn more_field_lines_than_256_are_never_taken() {
-    let limits = Limits { field_lines_max: 1000, ..Limits::default() };
-    let status = |lines: usize| {
-        let head = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(lines - 1));
-        answer_within(&echo, &limits, head.as_bytes())[9..12].to_owned()
-    };
-    assert_eq!([status(1), status(255), status(256), status(257)], ["200", "200", "200", "431"]);
+    let statuses = [1, 255, 256, 257].map(|lines| status_of_field_lines(lines, 1000));
+    assert_eq!(statuses, ["200", "200", "200", "431"]);
 }
 
 #[test]

@@ -311,8 +311,7 @@ fn work<H: Handler>(
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
-    smol::block_on(executor.run(async {
-        executor.spawn(poller.run()).detach();
+    poller.block_on(executor.run(async {
         if host.accept_until(commands.recv(), doors).await?.is_err() {
             return Ok(());
         }
@@ -327,7 +326,7 @@ fn work<H: Handler>(
         // It fails if nobody waits for it.
         let _ = done.try_send(drained.or(time_out).await);
         Ok(())
-    }))
+    }))?
 }
 
 /// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an

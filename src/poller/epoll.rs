@@ -1,22 +1,27 @@
-//! One edge-triggered epoll instance for all sockets of a worker, which async-io sees as a single source.
+//! One edge-triggered epoll instance for all sockets of a worker.
 //!
 //! A socket is registered once, for all events. What the kernel has said of it is kept, and forgotten when a call finds
 //! the contrary, so that a request costs one read and one write and nothing else: async-io alone would take an `epoll_ctl`
 //! for each wait and a read that fails after each one that does not.
+//!
+//! A worker with nothing to do sleeps in this epoll, which is one call. Timers and whatever else async-io watches need
+//! async-io to look: a thread of its own does, but a worker that its handlers' timers wake again and again had better sleep
+//! in async-io itself, where this epoll is one source among others. Where a worker sleeps next follows from what woke it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
 use async_io::Async;
 use atomic_waker::AtomicWaker;
-use futures_lite::future::yield_now;
 use rustix::buffer::spare_capacity;
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
 use slab::Slab;
@@ -26,17 +31,35 @@ use super::Next;
 /// The most events that are taken from the kernel at once.
 const EVENTS_MAX: usize = 256;
 
-/// The sockets of a worker.
+/// A worker sleeps in its own epoll after so many sleeps that only sockets have ended.
+const SOCKET_SLEEPS: u32 = 32;
+
+/// The sockets of a worker, and its sleep.
 pub(in super::super) struct Poller {
-    epoll: Async<OwnedFd>,
+    epoll: OwnedFd,
     events: RefCell<Vec<Event>>,
     sources: RefCell<Slab<Weak<State>>>,
+    alarm: Arc<Alarm>,
+    /// How many sleeps in a row were ended by sockets alone.
+    socket_sleeps: Cell<u32>,
+    /// The epoll as a source of async-io, while the worker sleeps there.
+    source: RefCell<Option<Async<OwnedFd>>>,
 }
 
 impl Poller {
     pub(in super::super) fn new() -> io::Result<Self> {
-        let epoll = Async::new_nonblocking(epoll::create(CreateFlags::CLOEXEC)?)?;
-        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS_MAX).into(), sources: RefCell::default() })
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &bell, EventData::new_u64(u64::MAX), EventFlags::IN | EventFlags::ET)?;
+        let alarm = Alarm { state: AtomicU8::new(AWAKE), bell, elsewhere: AtomicWaker::new() };
+        Ok(Poller {
+            epoll,
+            events: Vec::with_capacity(EVENTS_MAX).into(),
+            sources: RefCell::default(),
+            alarm: alarm.into(),
+            socket_sleeps: Cell::new(0),
+            source: RefCell::default(),
+        })
     }
 
     /// Registers a socket, until the entry is dropped.
@@ -46,27 +69,58 @@ impl Poller {
         let key = self.sources.borrow_mut().insert(Arc::downgrade(&state));
         let entry = Entry { poller: self, key };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(self.epoll.get_ref(), &state.fd, EventData::new_u64(key as u64), flags)?;
+        epoll::add(&self.epoll, &state.fd, EventData::new_u64(key as u64), flags)?;
         Ok((Source(state), entry))
     }
 
-    /// Wakes the tasks whose sockets become ready. It never returns, but for an error of epoll itself.
-    pub(in super::super) async fn run(&self) -> io::Result<()> {
-        loop {
-            let count = self.look()?;
-            // What was woken runs first. Behind a real batch another one is likely, so it is looked for without sleeping.
-            yield_now().await;
-            if count < 2 {
-                self.epoll.readable().await?;
+    /// Runs a future to its end, and sleeps while it waits.
+    pub(in super::super) fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        let mut future = pin!(future);
+        let waker = Waker::from(self.alarm.clone());
+        async_io::block_on(poll_fn(|cx| {
+            let mut timeout = Some(Timespec::default());
+            loop {
+                self.wait(timeout.as_ref())?;
+                if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return Poll::Ready(Ok(output));
+                }
+                timeout = ready!(self.poll_timeout(cx))?;
             }
-        }
+        }))
     }
 
-    /// Notes what the kernel has to say by now, wakes whom it concerns, and returns how much that was.
-    pub(in super::super) fn look(&self) -> io::Result<usize> {
+    /// Says how long to wait for sockets: not at all if there is something to do, for ever if not; pending to wait for
+    /// async-io instead.
+    fn poll_timeout(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Timespec>>> {
+        if self.socket_sleeps.get() >= SOCKET_SLEEPS {
+            self.source.take();
+            return Poll::Ready(Ok(if self.alarm.set(ASLEEP) { None } else { Some(Timespec::default()) }));
+        }
+        self.alarm.elsewhere.register(cx.waker());
+        let mut source = self.source.borrow_mut();
+        let source = match &mut *source {
+            Some(source) => source,
+            source => source.insert(Async::new_nonblocking(self.epoll.try_clone()?)?),
+        };
+        if self.alarm.set(ASLEEP_ELSEWHERE) {
+            ready!(source.poll_readable(cx))?;
+        }
+        Poll::Ready(Ok(Some(Timespec::default())))
+    }
+
+    /// Waits for sockets, and wakes the tasks of those that are ready.
+    fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
         events.clear();
-        epoll::wait(self.epoll.get_ref(), spare_capacity(&mut events), Some(&Timespec::default()))?;
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
+            Err(Errno::INTR) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.alarm.state.swap(AWAKE, Ordering::SeqCst) {
+            AWAKE => {}
+            RUNG => self.socket_sleeps.set(0),
+            _ => self.socket_sleeps.set(self.socket_sleeps.get().saturating_add(1)),
+        }
         let sources = self.sources.borrow();
         for event in events.iter() {
             // The entry may be gone, or another's by now: a socket that is told too much only tries in vain.
@@ -75,7 +129,52 @@ impl Poller {
                 state.note(event.flags);
             }
         }
-        Ok(events.len())
+        Ok(())
+    }
+
+    /// Notes what the kernel has to say by now, and returns how much that was.
+    pub(in super::super) fn look(&self) -> io::Result<usize> {
+        self.wait(Some(&Timespec::default()))?;
+        Ok(self.events.borrow().len())
+    }
+}
+
+const AWAKE: u8 = 0;
+const RUNG: u8 = 1;
+const ASLEEP: u8 = 2;
+const ASLEEP_ELSEWHERE: u8 = 3;
+
+/// What wakes a worker, from any thread.
+struct Alarm {
+    state: AtomicU8,
+    /// An eventfd in the epoll. Nobody reads it: each write is an edge.
+    bell: OwnedFd,
+    elsewhere: AtomicWaker,
+}
+
+impl Alarm {
+    /// Falls asleep, if the alarm has not rung; else there is something to do.
+    fn set(&self, asleep: u8) -> bool {
+        let set = self.state.compare_exchange(AWAKE, asleep, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if !set {
+            self.state.store(AWAKE, Ordering::SeqCst);
+        }
+        set
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match self.state.swap(RUNG, Ordering::SeqCst) {
+            // It only fails if the worker has not slept for 2⁶⁴ rings.
+            ASLEEP => drop(rustix::io::write(&self.bell, &1_u64.to_ne_bytes())),
+            ASLEEP_ELSEWHERE => self.elsewhere.wake(),
+            _ => {}
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use crate::support::{connect, exchange, get};
-use micro_smol::smol::channel;
+use micro_smol::smol::{self, channel};
 use micro_smol::{Limits, Request, listen, serve};
 
 async fn hello(_req: Request) -> &'static str {
@@ -224,4 +225,31 @@ fn dropping_a_server_cuts_its_connections() {
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest);
     assert!(rest.ends_with(b"Hello, world"));
+}
+
+#[test]
+fn a_worker_that_only_sockets_have_woken_for_long_is_woken_by_all_else() {
+    async fn handler(req: Request) -> String {
+        match req.path() {
+            "/timer" => drop(smol::Timer::after(Duration::from_millis(1)).await),
+            "/thread" => smol::unblock(|| {}).await,
+            _ => {}
+        }
+        req.path().to_owned()
+    }
+    let server = listen(handler).unwrap();
+    let mut client = connect(&server);
+    for path in ["/timer", "/thread", "/timer"] {
+        for path in ["/"].repeat(100).into_iter().chain([path]) {
+            client.write_all(get(path).as_bytes()).unwrap();
+            let mut answer = String::new();
+            while !answer.ends_with(&format!("\r\n\r\n{path}")) {
+                let mut bytes = [0; 1024];
+                let count = client.read(&mut bytes).unwrap();
+                assert_ne!(count, 0, "{answer}");
+                answer.push_str(str::from_utf8(&bytes[..count]).unwrap());
+            }
+        }
+    }
+    server.stop().unwrap();
 }

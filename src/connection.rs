@@ -6,22 +6,21 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future::yield_now;
-use futures_lite::io::BufReader;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
 
-use super::content::Kept;
+use super::content::{self, Kept};
 use super::drain::{Connections, Place};
 use super::error::{log, send_error};
-use super::h1::{self, Chunk, Encoder, Expectation, Framing, More, Persistence, Refusal};
+use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
 use super::handler::{Handler, respond};
 use super::limits::Limits;
-use super::request::{Received, Request};
+use super::request::{Peer, Request};
 use super::response::{Outgoing, Response, text};
 use super::wire::{Incoming, Wire, lock};
 
@@ -75,13 +74,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connections = Connections::default();
-    serve_peer(io, Received::default(), &connections.enter(), handler, limits).await
+    serve_peer(io, Peer::default(), &connections.enter(), handler, limits).await
 }
 
 /// Serves a peer of whom something is known.
 pub(super) async fn serve_peer<S>(
     io: S,
-    peer: Received,
+    peer: Peer,
     place: &Place<'_>,
     handler: &impl Handler,
     limits: &Limits,
@@ -90,12 +89,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let wire = Arc::new(Mutex::new(Wire::new(io, limits)));
-    Connection { wire, received: Arc::new(peer), place, limits }.run(handler).await
+    Connection { wire, peer: Arc::new(peer), place, limits }.run(handler).await
 }
 
 struct Connection<'a, S> {
     wire: Arc<Mutex<Wire<S>>>,
-    received: Arc<Received>,
+    peer: Arc<Peer>,
     place: &'a Place<'a>,
     limits: &'a Limits,
 }
@@ -114,20 +113,19 @@ struct Exchange {
     persistence: Persistence,
 }
 
+/// What a peer asks, or why it is refused.
+type Asked = Result<(Exchange, Request), Refusal>;
+
 impl<S> Connection<'_, S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
+    async fn run(self, handler: &impl Handler) -> io::Result<()> {
         for count in 1_usize.. {
-            let Some(head) = self.read_head().await? else { break };
-            let (exchange, response) = match head.and_then(|()| self.request()) {
+            let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
+            let (exchange, response) = match request {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
-                Err(refusal) => {
-                    // Where the message ends is not known, so more of it may come while the answer leaves.
-                    lock(&self.wire).body.cut();
-                    (self.refused(), text(refusal.status, refusal.fault))
-                }
+                Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
             };
             match self.write(exchange, response).await? {
                 Persistence::Persist if self.discard_body().await? => {}
@@ -141,69 +139,53 @@ where
         Ok(())
     }
 
-    /// Reads until there is a head, or a reason to refuse it; `None` if the peer is done.
-    async fn read_head(&mut self) -> io::Result<Option<Result<(), Refusal>>> {
+    /// Reads until there is a request, or a reason to refuse it; `None` if the peer is done, or nothing has come and the
+    /// server is to end.
+    fn poll_request(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Asked>>> {
+        let mut wire = lock(&self.wire);
+        if wire.output.len() > BATCH_BYTES {
+            ready!(wire.poll_send(cx, &mut &[][..]))?;
+        }
         loop {
-            match self.parse_head() {
-                Ok(Some(())) => return Ok(Some(Ok(()))),
+            match wire.take_head(self.limits) {
+                Ok(Some(head)) => return Poll::Ready(Ok(Some(self.request(&mut wire, head)))),
                 Ok(None) => {}
-                Err(refusal) => return Ok(Some(Err(refusal))),
+                Err(refusal) => return Poll::Ready(Ok(Some(Err(refusal)))),
             }
             // The next request is not there yet, so the answers to those before it leave now.
-            self.send(b"").await?;
-            let refusal = match self.fill_input().await {
-                Ok(0) => Refusal::bad("head ends early"),
-                Ok(_) => continue,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    Refusal::new(StatusCode::RequestTimeout, "head took too long")
-                }
-                Err(error) => return Err(error),
-            };
-            let has_begun = !lock(&self.wire).input.unread().trim_ascii_end().is_empty();
-            return Ok(has_begun.then_some(Err(refusal)));
-        }
-    }
-
-    /// Reads more input; 0 at the end of the stream, or if nothing has come and the server is to end.
-    async fn fill_input(&self) -> io::Result<usize> {
-        poll_fn(|cx| {
-            let mut wire = lock(&self.wire);
+            ready!(wire.poll_send(cx, &mut &[][..]))?;
             let is_idle = wire.input.unread().is_empty();
             let waits_for_next = is_idle && !wire.is_new();
             let timeout = if waits_for_next { self.limits.idle_timeout } else { self.limits.head_timeout };
-            let Poll::Ready(filled) = wire.poll_fill(cx, timeout) else {
-                return if is_idle { self.place.poll_draining(cx).map(|()| Ok(0)) } else { Poll::Pending };
+            let refusal = match wire.poll_fill(cx, timeout) {
+                Poll::Pending if is_idle => return self.place.poll_draining(cx).map(|()| Ok(None)),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => Refusal::bad("head ends early"),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Refusal::new(StatusCode::RequestTimeout, "head took too long")
+                }
+                Poll::Ready(filled) => {
+                    filled?;
+                    if waits_for_next {
+                        wire.note_progress();
+                    }
+                    continue;
+                }
             };
-            if waits_for_next {
-                wire.note_progress();
-            }
-            Poll::Ready(filled)
-        })
-        .await
+            let has_begun = !wire.input.unread().trim_ascii_end().is_empty();
+            return Poll::Ready(Ok(has_begun.then_some(Err(refusal))));
+        }
     }
 
-    fn parse_head(&mut self) -> Result<Option<()>, Refusal> {
-        let mut wire = lock(&self.wire);
-        let length = Arc::make_mut(&mut self.received).head.parse(wire.input.unread(), self.limits)?;
-        Ok(length.map(|length| wire.input.take(length)))
+    /// Makes the request of a head; its body is in the buffer, or comes from the wire.
+    fn request(&self, wire: &mut Wire<S>, head: Arc<Head>) -> Asked {
+        let (framing, expectation) = (h1::framing(&head)?, h1::expectation(&head)?);
+        let exchange = Exchange { method: head.method(), version: head.version(), persistence: h1::persistence(&head) };
+        let content = self.content(wire, framing, expectation);
+        Ok((exchange, Request::new(head, self.peer.clone(), content)))
     }
 
-    /// Makes the request of the head that was read; its body is in the buffer, or comes from the wire.
-    fn request(&mut self) -> Result<(Exchange, Request), Refusal> {
-        let head = &self.received.head;
-        let (framing, expectation) = (h1::framing(head)?, h1::expectation(head)?);
-        let exchange = Exchange { method: head.method(), version: head.version(), persistence: h1::persistence(head) };
-        Ok((exchange, Request::new(self.received.clone(), self.content(framing, expectation))))
-    }
-
-    /// After a refusal nothing of the request is believed, but that it was a HEAD.
-    fn refused(&self) -> Exchange {
-        let method = self.received.head.method();
-        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
-    }
-
-    fn content(&self, framing: Framing, expectation: Expectation) -> Kept {
-        let mut wire = lock(&self.wire);
+    fn content(&self, wire: &mut Wire<S>, framing: Framing, expectation: Expectation) -> Kept {
         let length = match framing {
             Framing::Length(length) => usize::try_from(length).ok(),
             Framing::None | Framing::Close => Some(0),
@@ -211,15 +193,23 @@ where
         };
         let unread = wire.input.unread();
         if let Some(content) = length.and_then(|length| unread.get(..length)) {
-            let content = content.to_vec();
-            wire.input.take(content.len());
+            let kept = Kept::from(content);
+            wire.input.take(length.unwrap_or(0));
             wire.start_body(Framing::None, Expectation::Nothing);
-            return if content.is_empty() { Kept::empty() } else { Kept::unread(Body::from_bytes(content)) };
+            return kept;
         }
         let expectation = if unread.is_empty() { expectation } else { Expectation::Nothing };
         let message = wire.start_body(framing, expectation);
-        let reader = BufReader::with_capacity(1024, Incoming { wire: self.wire.clone(), message });
-        Kept::unread(Body::from_reader(reader, length))
+        Kept::unread(length, Incoming { wire: self.wire.clone(), message })
+    }
+
+    /// After a refusal nothing of the request is believed, but that it was a HEAD. Where the message ends is not known, so
+    /// more of it may come while the answer leaves.
+    fn refuse(&self) -> Exchange {
+        let mut wire = lock(&self.wire);
+        wire.body.cut();
+        let method = wire.head.as_ref().map_or(Method::Get, |head| head.method());
+        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
     }
 
     /// Lets the handler respond. Its future is dropped if the peer resets the connection.
@@ -249,13 +239,17 @@ where
                 Err(error) => response = send_error(error),
             }
         };
-        let content = response.take_content();
         match (framing, exchange.method) {
-            (Framing::None | Framing::Length(0), _) | (_, Method::Head) => {}
-            _ => self.write_content(framing, content).await?,
+            (Framing::None | Framing::Length(0), _) | (_, Method::Head) => return Ok(persistence),
+            _ => {}
         }
-        if lock(&self.wire).output.len() > BATCH_BYTES {
-            self.send(b"").await?;
+        match response.take_content() {
+            Outgoing::Body(body) => self.write_body(framing, *body).await?,
+            Outgoing::Static(bytes) => self.write_bytes(bytes).await?,
+            Outgoing::Bytes(bytes) => {
+                self.write_bytes(&bytes).await?;
+                content::leave(bytes);
+            }
         }
         Ok(persistence)
     }
@@ -277,6 +271,9 @@ where
         let persistence = if closes { Persistence::Close } else { exchange.persistence };
         let start = wire.output.len();
         let mut encoder = Encoder::new(&mut wire.output, status, persistence);
+        if let Some(content_type) = response.content_type() {
+            encoder.content_type(content_type);
+        }
         for (name, value) in response.fields() {
             if let Err(invalid) = encoder.field(name, value) {
                 wire.output.truncate(start);
@@ -290,14 +287,6 @@ where
     fn leaves_too_much(&self, wire: &Wire<S>) -> bool {
         let is_awaited = wire.expectation == Expectation::Continue;
         is_awaited || !wire.body.may_end_within(self.limits.unread_bytes_max)
-    }
-
-    async fn write_content(&self, framing: Framing, content: Outgoing) -> io::Result<()> {
-        match content {
-            Outgoing::Static(bytes) => self.write_bytes(bytes).await,
-            Outgoing::Bytes(bytes) => self.write_bytes(&bytes).await,
-            Outgoing::Body(body) => self.write_body(framing, *body).await,
-        }
     }
 
     async fn write_bytes(&self, bytes: &[u8]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! `buffer`, `text`, `json`: the whole content of a request, up to a limit and kept for a second call.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Display};
 use std::io;
 use std::mem;
@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use futures_lite::{AsyncBufRead, AsyncRead, io::Cursor};
+use futures_lite::AsyncRead;
+use futures_lite::io::{BufReader, Cursor};
 use http_types::{Body, Error};
 use serde::de::DeserializeOwned;
 
@@ -19,8 +20,10 @@ use super::request::Request;
 /// The room that is made for content before any of it has come, at most.
 const TRUSTED_BYTES_MAX: usize = 64 * 1024;
 
-/// The largest buffer that is used again.
-const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// How large the memory is that is used again, and how many pieces of it a thread keeps.
+const SPARE_BYTES_MIN: usize = TRUSTED_BYTES_MAX;
+const SPARE_BYTES_MAX: usize = 1024 * 1024;
+const SPARE_MAX: usize = 16;
 
 /// Reads the whole content of a request as bytes.
 ///
@@ -46,7 +49,7 @@ const SPARE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "5");
 /// ```
 pub fn buffer(req: &mut Request) -> Content<'_, Vec<u8>> {
-    Content::new(req, |_, bytes| Ok(bytes.to_vec()))
+    Content::new(req, |_, bytes| Ok(copy(bytes)))
 }
 
 /// Reads the whole content of a request as text.
@@ -235,13 +238,13 @@ fn decode<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
 
 /// What there is of a request's content: what has been read of it, and what has not.
 pub(super) enum Kept {
-    /// Some of it; the rest comes from the reader.
-    Part { read: Buffer, rest: Unread },
-    /// All of it.
-    Whole(Whole),
+    /// Some of it; the rest comes from the reader, and its length is known or not.
+    Part { read: Buffer, rest: Box<dyn AsyncRead + Unpin + Send + Sync>, length: Option<usize> },
+    /// All of it, shared with the bodies that were made of it.
+    Whole(Arc<Buffer>),
 }
 
-/// Content that has been read, and room for more. The memory is used again by the next request of the thread.
+/// Content that has been read, and room for more. The memory is used again by other requests of the thread.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
@@ -249,17 +252,39 @@ pub(super) struct Buffer {
 }
 
 thread_local! {
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes memory that is used again, where it is large enough to be costly to make; whatever it holds is old.
+fn spare(wanted: usize) -> Option<Vec<u8>> {
+    if wanted < SPARE_BYTES_MIN { None } else { SPARE.with_borrow_mut(Vec::pop) }
+}
+
+/// Leaves memory to the next content of this thread.
+pub(super) fn leave(bytes: Vec<u8>) {
+    if (SPARE_BYTES_MIN..=SPARE_BYTES_MAX).contains(&bytes.len()) {
+        // It fails where the thread is ending.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(bytes);
+            }
+        });
+    }
+}
+
+fn copy(content: &[u8]) -> Vec<u8> {
+    let mut bytes = spare(content.len()).unwrap_or_default();
+    bytes.clear();
+    bytes.extend_from_slice(content);
+    bytes
 }
 
 impl Buffer {
     /// Room behind what is there; `wanted` says how much would be good.
     fn room(&mut self, wanted: usize) -> &mut [u8] {
         if self.bytes.is_empty() {
-            self.bytes = SPARE.take();
-        }
-        if self.bytes.is_empty() {
-            self.bytes = vec![0; wanted];
+            self.bytes = spare(wanted).unwrap_or_else(|| vec![0; wanted]);
         } else if self.filled == self.bytes.len() {
             self.bytes.resize(self.filled.saturating_add(wanted.max(self.filled)), 0);
         }
@@ -275,86 +300,78 @@ impl AsRef<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if (1..=SPARE_BYTES_MAX).contains(&self.bytes.len()) {
-            // It fails where the thread is ending.
-            let _ = SPARE.try_with(|spare| spare.set(mem::take(&mut self.bytes)));
-        }
+        leave(mem::take(&mut self.bytes));
     }
 }
 
-/// Content that can be read yet, and its length where that is known.
-pub(super) struct Unread {
-    reader: Box<dyn AsyncBufRead + Unpin + Send + Sync>,
-    length: Option<usize>,
-}
+/// A whole content as the source of a body.
+struct Shared(Arc<Buffer>);
 
-impl From<Body> for Unread {
-    fn from(body: Body) -> Self {
-        let length = body.len();
-        Unread { reader: Box::new(body), length }
-    }
-}
-
-/// The bytes of a whole content, shared with the bodies that were made of them.
-#[derive(Clone)]
-pub(super) struct Whole(Arc<Buffer>);
-
-impl AsRef<[u8]> for Whole {
+impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref()
     }
 }
 
-impl Kept {
-    pub(super) fn empty() -> Self {
-        Kept::unread(Unread { reader: Box::new(futures_lite::io::empty()), length: Some(0) })
+impl From<&[u8]> for Kept {
+    fn from(content: &[u8]) -> Self {
+        let read = Buffer { bytes: content.to_vec(), filled: content.len() };
+        Kept::Part { read, rest: Box::new(futures_lite::io::empty()), length: Some(0) }
     }
+}
 
-    pub(super) fn unread(rest: impl Into<Unread>) -> Self {
-        Kept::Part { read: Buffer::default(), rest: rest.into() }
+impl Default for Kept {
+    fn default() -> Self {
+        Kept::from([].as_slice())
+    }
+}
+
+impl Kept {
+    pub(super) fn unread(length: Option<usize>, rest: impl AsyncRead + Unpin + Send + Sync + 'static) -> Self {
+        Kept::Part { read: Buffer::default(), rest: Box::new(rest), length }
     }
 
     /// How long the content is, where that is known.
     pub(super) fn length(&self) -> Option<usize> {
         match self {
-            Kept::Part { read, rest } => rest.length.map(|length| read.filled.saturating_add(length)),
-            Kept::Whole(whole) => Some(whole.0.filled),
+            Kept::Part { read, length, .. } => length.map(|length| read.filled.saturating_add(length)),
+            Kept::Whole(whole) => Some(whole.filled),
         }
     }
 
     /// How long the content is at least.
     fn bytes_min(&self) -> usize {
         match self {
-            Kept::Part { read, rest } => read.filled.saturating_add(rest.length.unwrap_or(0)),
-            Kept::Whole(whole) => whole.0.filled,
+            Kept::Part { read, length, .. } => read.filled.saturating_add(length.unwrap_or(0)),
+            Kept::Whole(whole) => whole.filled,
         }
     }
 
     /// The content, once all of it has been read.
-    pub(super) fn whole(&self) -> &[u8] {
+    pub(super) fn content(&self) -> &[u8] {
         match self {
             Kept::Part { .. } => &[],
-            Kept::Whole(whole) => whole.as_ref(),
+            Kept::Whole(whole) => (**whole).as_ref(),
         }
     }
 
     /// Whether a body that was made of the whole content is still in use.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Kept::Whole(whole) if Arc::strong_count(&whole.0) > 1)
+        matches!(self, Kept::Whole(whole) if Arc::strong_count(whole) > 1)
     }
 
     /// Makes a body of what there is. Content that is not whole goes with it; whole content stays as well.
     pub(super) fn take(&mut self) -> Body {
-        let whole = |whole: &Whole| Body::from_reader(Cursor::new(whole.clone()), Some(whole.0.filled));
-        if let Kept::Whole(kept) = self {
-            return whole(kept);
+        let body = |whole: Arc<Buffer>| Body::from_reader(Cursor::new(Shared(whole.clone())), Some(whole.filled));
+        if let Kept::Whole(whole) = self {
+            return body(whole.clone());
         }
-        match mem::replace(self, Kept::empty()) {
-            Kept::Part { read, rest } if read.filled == 0 => Body::from_reader(rest.reader, rest.length),
-            Kept::Part { read, rest } => {
-                whole(&Whole(Arc::new(read))).chain(Body::from_reader(rest.reader, rest.length))
+        match mem::take(self) {
+            Kept::Part { read, rest, length } => {
+                let rest = Body::from_reader(BufReader::with_capacity(1024, rest), length);
+                if read.filled == 0 { rest } else { body(Arc::new(read)).chain(rest) }
             }
-            Kept::Whole(kept) => whole(&kept),
+            Kept::Whole(whole) => body(whole),
         }
     }
 
@@ -362,13 +379,17 @@ impl Kept {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
         loop {
             limit.check(self.bytes_min())?;
-            let Kept::Part { read, rest } = self else { return Poll::Ready(Ok(())) };
-            let wanted = rest.length.unwrap_or(0).saturating_add(1).clamp(1024, TRUSTED_BYTES_MAX);
-            match ready!(Pin::new(&mut rest.reader).poll_read(cx, read.room(wanted))) {
-                Ok(0) => *self = Kept::Whole(Whole(Arc::new(mem::take(read)))),
+            let Kept::Part { read, rest, length } = self else { return Poll::Ready(Ok(())) };
+            if *length == Some(0) {
+                *self = Kept::Whole(Arc::new(mem::take(read)));
+                continue;
+            }
+            let wanted = length.unwrap_or(0).clamp(1024, TRUSTED_BYTES_MAX);
+            match ready!(Pin::new(rest).poll_read(cx, read.room(wanted))) {
+                Ok(0) => *self = Kept::Whole(Arc::new(mem::take(read))),
                 Ok(count) => {
                     read.filled = read.filled.saturating_add(count);
-                    rest.length = rest.length.map(|length| length.saturating_sub(count));
+                    *length = length.map(|length| length.saturating_sub(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     return Poll::Ready(Err(create_error_from(408, "Body took too long", error)));

@@ -8,6 +8,7 @@ mod body;
 mod encode;
 mod framing;
 mod head;
+mod syntax;
 
 use http_types::StatusCode;
 

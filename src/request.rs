@@ -35,7 +35,8 @@ use super::h1::Head;
 /// assert_eq!(req.field("x-user"), Some("ann"));
 /// ```
 pub struct Request {
-    received: Arc<Received>,
+    head: Arc<Head>,
+    peer: Arc<Peer>,
     kept: Kept,
     /// What `Deref` shows, without the body.
     view: OnceLock<Box<http_types::Request>>,
@@ -43,35 +44,34 @@ pub struct Request {
     full: Option<Box<http_types::Request>>,
 }
 
-/// What is known of a request without its body; kept by the connection, to be filled again for the next one.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Received {
-    pub(super) head: Head,
-    pub(super) peer_addr: Option<SocketAddr>,
-    /// The endpoint's own authority, for the URL of a request whose Host is of no use.
+/// The other end of a connection, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) addr: Option<SocketAddr>,
+    /// Our own authority, as which it reached us: for the URL of a request whose Host is of no use.
     pub(super) authority: Option<Arc<str>>,
 }
 
 impl Request {
-    pub(super) fn new(received: Arc<Received>, kept: Kept) -> Self {
-        Request { received, kept, view: OnceLock::new(), full: None }
+    pub(super) fn new(head: Arc<Head>, peer: Arc<Peer>, kept: Kept) -> Self {
+        Request { head, peer, kept, view: OnceLock::new(), full: None }
     }
 
     /// Returns the method.
     pub fn method(&self) -> Method {
-        self.full.as_ref().map_or_else(|| self.received.head.method(), |full| full.method())
+        self.full.as_ref().map_or_else(|| self.head.method(), |full| full.method())
     }
 
     /// Returns the path of the request target as it was received, still percent-encoded; `*` for `OPTIONS *`.
     pub fn path(&self) -> &str {
-        self.full.as_ref().map_or_else(|| self.received.head.path(), |full| full.url().path())
+        self.full.as_ref().map_or_else(|| self.head.path(), |full| full.url().path())
     }
 
     /// Returns what stands behind the `?` of the request target as it was received, still percent-encoded.
     ///
     /// `None` without a `?`; an empty string if nothing follows it. `query()` of http-types parses it.
     pub fn query_string(&self) -> Option<&str> {
-        self.full.as_ref().map_or_else(|| self.received.head.query(), |full| full.url().query())
+        self.full.as_ref().map_or_else(|| self.head.query(), |full| full.url().query())
     }
 
     /// Returns the value of the first field line of this name, which is compared without case.
@@ -99,7 +99,7 @@ impl Request {
     /// A field value may have bytes above 0x7F (RFC 9110, 5.5). `header` of http-types has them percent-encoded.
     pub fn field_bytes(&self, name: &str) -> Option<&[u8]> {
         match &self.full {
-            None => self.received.head.values(name).next(),
+            None => self.head.values(name).next(),
             Some(full) if name.is_ascii() => Some(full.header(name)?.get(0)?.as_str().as_bytes()),
             Some(_) => None,
         }
@@ -108,7 +108,7 @@ impl Request {
     /// Returns the version of HTTP that the peer spoke: 1.0 or 1.1.
     pub fn version(&self) -> Version {
         let full = self.full.as_ref().and_then(|full| full.version());
-        full.unwrap_or_else(|| self.received.head.version())
+        full.unwrap_or_else(|| self.head.version())
     }
 
     /// Returns the address of the other end of the connection; `None` for a Unix socket, and if it is not known.
@@ -116,7 +116,7 @@ impl Request {
     /// Behind a proxy that is the proxy: see `remote` of http-types, which believes `Forwarded` from anyone.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.full {
-            None => self.received.peer_addr,
+            None => self.peer.addr,
             Some(full) => full.peer_addr()?.parse().ok(),
         }
     }
@@ -136,7 +136,7 @@ impl Request {
     pub fn replace_body(&mut self, body: impl Into<Body>) -> Body {
         let replaced = self.take_body();
         self.deref_mut().set_body(body);
-        self.kept = Kept::empty();
+        self.kept = Kept::default();
         replaced
     }
 
@@ -171,7 +171,7 @@ impl Request {
 
     /// The content that [`poll_content`](Self::poll_content) has read.
     pub(super) fn content(&self) -> &[u8] {
-        self.kept.whole()
+        self.kept.content()
     }
 
     /// The charset that Content-Type names.
@@ -187,24 +187,17 @@ impl Request {
             && full.is_empty() != Some(true)
             && !self.kept.is_shared()
         {
-            self.kept = Kept::unread(replace_body(full, Body::empty()));
+            let body = replace_body(full, Body::empty());
+            self.kept = Kept::unread(body.len(), body);
         }
     }
 
     /// Makes the http-types request, without the content. It does not fail, whatever the peer sent.
-    fn build(received: &Received, length: Option<usize>) -> Box<http_types::Request> {
+    fn build(&self) -> Box<http_types::Request> {
         let mut view = Box::new(blank());
-        received.copy_to(&mut view);
-        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), length));
-        view
-    }
-}
-
-impl Received {
-    fn copy_to(&self, view: &mut http_types::Request) {
         view.set_method(self.head.method());
         view.set_version(Some(self.head.version()));
-        view.set_peer_addr(self.peer_addr);
+        view.set_peer_addr(self.peer.addr);
         for (name, value) in self.head.fields() {
             view.append_header(name, percent_encoded(value));
         }
@@ -213,19 +206,21 @@ impl Received {
             view.insert_header(HOST, authority);
         }
         // The target URI (RFC 9110, 7.1), with our own authority if the peer's is none that a URL can have.
-        let authorities = self.head.authority().into_iter().chain(self.authority.as_deref());
+        let authorities = self.head.authority().into_iter().chain(self.peer.authority.as_deref());
         if let Some(url) = authorities.filter_map(|authority| Url::parse(&format!("http://{authority}/")).ok()).next() {
             *view.url_mut() = url;
         }
         view.url_mut().set_path(self.head.path().trim_start_matches('*'));
         view.url_mut().set_query(self.head.query());
+        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), self.kept.length()));
+        view
     }
 }
 
 impl Default for Request {
     /// A GET of `/` from nobody.
     fn default() -> Self {
-        Request::new(Arc::default(), Kept::empty())
+        Request::new(Arc::default(), Arc::default(), Kept::default())
     }
 }
 
@@ -241,20 +236,18 @@ impl Deref for Request {
     type Target = http_types::Request;
 
     fn deref(&self) -> &http_types::Request {
-        let view = || self.view.get_or_init(|| Request::build(&self.received, self.kept.length()));
-        self.full.as_ref().unwrap_or_else(view)
+        self.full.as_ref().unwrap_or_else(|| self.view.get_or_init(|| self.build()))
     }
 }
 
 impl DerefMut for Request {
     fn deref_mut(&mut self) -> &mut http_types::Request {
-        let is_first = self.full.is_none();
-        let build = || Request::build(&self.received, None);
-        let full = self.full.get_or_insert_with(|| self.view.take().unwrap_or_else(build));
+        let (is_first, view) = (self.full.is_none(), self.view.take());
+        let mut full = self.full.take().or(view).unwrap_or_else(|| self.build());
         if is_first || full.is_empty() == Some(true) && !self.kept.is_shared() {
-            replace_body(full, self.kept.take());
+            replace_body(&mut full, self.kept.take());
         }
-        full
+        self.full.insert(full)
     }
 }
 

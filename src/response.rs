@@ -90,11 +90,19 @@ impl Outgoing {
     }
 
     /// How long it is, where that is known.
-    pub(super) fn length(&self) -> Option<usize> {
+    fn length(&self) -> Option<usize> {
         match self {
-            Outgoing::Static(bytes) => Some(bytes.len()),
-            Outgoing::Bytes(bytes) => Some(bytes.len()),
             Outgoing::Body(body) => body.len(),
+            content => Some(content.bytes().len()),
+        }
+    }
+
+    /// What is there without reading.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Outgoing::Static(bytes) => bytes,
+            Outgoing::Bytes(bytes) => bytes,
+            Outgoing::Body(_) => &[],
         }
     }
 
@@ -198,12 +206,15 @@ impl Response {
         self.full.is_some() || matches!(self.lean.content, Outgoing::Body(_))
     }
 
-    /// The header fields that the handler set, and the content type.
+    /// The content type that the conversion of a value gave it, if the handler has set no field.
+    pub(super) fn content_type(&self) -> Option<&'static str> {
+        if self.full.is_none() { self.lean.content_type } else { None }
+    }
+
+    /// The header fields that the handler set, with the content type.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let lean = if self.full.is_none() { self.lean.content_type } else { None };
         let full = self.full.iter().flat_map(|full| full.iter());
-        let lines = full.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())));
-        lean.map(|content_type| ("content-type", content_type)).into_iter().chain(lines)
+        full.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())))
     }
 }
 
@@ -222,7 +233,7 @@ impl Lean {
 impl Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Response");
-        debug.field("status", &self.status()).field("fields", &self.fields().collect::<Vec<_>>());
+        debug.field("status", &self.status()).field("fields", &self.iter().collect::<Vec<_>>());
         debug.finish_non_exhaustive()
     }
 }

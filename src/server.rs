@@ -27,7 +27,7 @@ use super::error::log;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::poller::{Entry, Listener, Poller, Socket};
-use super::request::Received;
+use super::request::Peer;
 
 /// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -402,7 +402,7 @@ impl<H: Handler> Host<'_, '_, H> {
 
     fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: &Arc<str>) {
         let Host { service, poller, connections, .. } = *self;
-        let peer = Received { peer_addr, authority: Some(authority.clone()), ..Received::default() };
+        let peer = Peer { addr: peer_addr, authority: Some(authority.clone()) };
         let place = connections.enter();
         let connection = async move {
             let _within_limit = service.places.acquire().await;

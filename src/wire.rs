@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::deadline::Deadline;
-use super::h1::{Decoder, Expectation, Framing};
+use super::h1::{Decoder, Expectation, Framing, Head, Refusal};
 use super::limits::Limits;
 
 /// What is read from the stream at once, unless the reader brings a larger buffer.
@@ -23,9 +23,17 @@ const INPUT_BYTES: usize = 8 * 1024;
 /// How many pairs of buffers are kept for connections that wake up.
 const SPARE_MAX: usize = 64;
 
+/// The memory that a message takes. A connection that waits for its next request has none.
+#[derive(Default)]
+struct Memory {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    head: Option<Arc<Head>>,
+}
+
 thread_local! {
-    /// Buffers for input and output that no connection of this thread uses now.
-    static SPARE: RefCell<Vec<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+    /// Memory that no connection of this thread uses now.
+    static SPARE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What is read at once to be dropped.
@@ -37,6 +45,8 @@ pub(super) struct Wire<S> {
     pub(super) output: Vec<u8>,
     /// How much of the output is sent.
     sent: usize,
+    /// The head that was read last.
+    pub(super) head: Option<Arc<Head>>,
     pub(super) body: Decoder,
     /// Which of the connection's requests the body belongs to.
     message: u64,
@@ -73,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             input: Input::default(),
             output: Vec::new(),
             sent: 0,
+            head: None,
             body: Decoder::new(Framing::None),
             message: 0,
             reader: None,
@@ -99,45 +110,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.message
     }
 
+    /// Takes a head off the input; `None` while some of it is missing.
+    pub(super) fn take_head(&mut self, limits: &Limits) -> Result<Option<Arc<Head>>, Refusal> {
+        if self.input.unread().is_empty() {
+            return Ok(None);
+        }
+        // A request may still be kept by whoever it was given to.
+        let mut head = self.head.take().filter(|head| Arc::strong_count(head) == 1).unwrap_or_default();
+        let parsed = Arc::make_mut(&mut head).parse(self.input.unread(), limits);
+        let head = self.head.insert(head);
+        Ok(parsed?.map(|length| {
+            self.input.take(length);
+            head.clone()
+        }))
+    }
+
     /// Reads more bytes behind those that are unread; 0 at the end of the stream.
     ///
     /// The time runs from the first call after a request was begun or progress was noted.
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, timeout: Duration) -> Poll<io::Result<usize>> {
-        self.acquire();
+        if self.input.bytes.is_empty() {
+            self.take_memory();
+        }
         let mut input = mem::take(&mut self.input);
         let read = self.poll_read(cx, input.room(), timeout);
         if let Poll::Ready(Ok(count)) = read {
             input.filled += count;
         }
         self.input = input;
-        if read.is_pending() {
-            self.release();
+        if read.is_pending() && self.input.unread().is_empty() && self.output.is_empty() {
+            self.leave_memory();
         }
         read
     }
 
-    /// Takes buffers that another connection of this thread has left, if there are none.
-    fn acquire(&mut self) {
-        if self.input.bytes.is_empty()
-            && let Some((input, output)) = SPARE.with_borrow_mut(Vec::pop)
-        {
-            self.input.bytes = input;
+    fn take_memory(&mut self) {
+        if let Some(memory) = SPARE.with_borrow_mut(Vec::pop) {
+            self.input.bytes = memory.input;
+            self.head = memory.head;
             if self.output.is_empty() {
-                self.output = output;
+                self.output = memory.output;
             }
         }
     }
 
-    /// Leaves the buffers to others, if there is nothing in them: an idle connection has none.
-    fn release(&mut self) {
-        if self.input.unread().is_empty() && self.output.is_empty() {
-            let buffers = (mem::take(&mut self.input).bytes, mem::take(&mut self.output));
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < SPARE_MAX && buffers.0.len() <= INPUT_BYTES {
-                    spare.push(buffers);
-                }
-            });
-        }
+    fn leave_memory(&mut self) {
+        let input = mem::take(&mut self.input).bytes;
+        let memory = Memory { input, output: mem::take(&mut self.output), head: mem::take(&mut self.head) };
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX && memory.input.len() <= INPUT_BYTES {
+                spare.push(memory);
+            }
+        });
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], timeout: Duration) -> Poll<io::Result<usize>> {

@@ -3,6 +3,7 @@
 //! The decoder never holds content. It takes framing off the front of what has come, and says how many bytes of content
 //! stand next, so that content can go straight from the socket to whoever reads it.
 
+use super::syntax::TCHAR;
 use super::{Framing, Refusal};
 
 /// Chunk extensions and the trailer section are skipped, but not without end: so many bytes of either in one body.
@@ -148,12 +149,10 @@ impl Decoder {
     }
 
     fn skip_name(&mut self, byte: u8) -> Result<State, Refusal> {
-        match byte {
-            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~' => {}
-            _ if byte.is_ascii_alphanumeric() => {}
-            _ => return Err(Refusal::bad("trailer field name is malformed")),
+        match TCHAR.has(byte) {
+            true => self.skip(byte, State::TrailerName),
+            false => Err(Refusal::bad("trailer field name is malformed")),
         }
-        self.skip(byte, State::TrailerName)
     }
 }
 

@@ -5,11 +5,12 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use http_types::{StatusCode, Version};
 
-use super::framing::{has_element, is_token};
+use super::syntax::{has_element, is_token};
 use super::{Framing, Persistence};
 
 /// Writes the head of a response behind what is already in a buffer.
@@ -31,11 +32,16 @@ impl<'a> Encoder<'a> {
     /// Writes the status line. It says HTTP/1.1 to any peer: that is what we speak (RFC 9110, 2.5).
     pub fn new(output: &'a mut Vec<u8>, status: StatusCode, persistence: Persistence) -> Self {
         output.extend_from_slice(b"HTTP/1.1 ");
-        decimal(output, u16::from(status).into());
+        output.extend_from_slice(itoa::Buffer::new().format(u16::from(status)).as_bytes());
         output.push(b' ');
         output.extend_from_slice(reason_phrase(status).as_bytes());
         output.extend_from_slice(b"\r\n");
         Encoder { output, persistence, date: Date::Ours }
+    }
+
+    /// Writes a content type of our own.
+    pub fn content_type(&mut self, value: &'static str) {
+        self.line("content-type", value.as_bytes());
     }
 
     /// Writes a field line of the handler's. How the message is framed is not the handler's to say; that it be the last is.
@@ -60,12 +66,12 @@ impl<'a> Encoder<'a> {
     /// Writes Date and the fields that say where the message ends, then the empty line.
     pub fn finish(mut self, framing: Framing, version: Version) -> Persistence {
         if self.date == Date::Ours {
-            DATE.with_borrow_mut(|date| self.line("date", date.now()));
+            DATE.with_borrow_mut(|date| self.output.extend_from_slice(date.line()));
         }
         match framing {
             Framing::Length(length) => {
                 self.output.extend_from_slice(b"content-length: ");
-                decimal(self.output, length);
+                self.output.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
                 self.output.extend_from_slice(b"\r\n");
             }
             Framing::Chunked => self.line("transfer-encoding", b"chunked"),
@@ -194,10 +200,8 @@ impl Error for WrongLength {}
 
 /// Writes the line in front of a chunk (RFC 9112, 7.1).
 fn size_line(output: &mut Vec<u8>, size: usize) {
-    let digits = size.max(1).ilog2() / 4;
-    let digit = |place: u32| char::from_digit((size >> (4 * place)) as u32 & 0xf, 16).map_or(b'0', |digit| digit as u8);
-    output.extend((0..=digits).rev().map(digit));
-    output.extend_from_slice(b"\r\n");
+    // A Vec takes whatever is written to it.
+    let _ = write!(output, "{size:x}\r\n");
 }
 
 /// The reason phrases of RFC 9110, 15, of which http-types has two wrong.
@@ -209,28 +213,23 @@ fn reason_phrase(status: StatusCode) -> &'static str {
     }
 }
 
-fn decimal(output: &mut Vec<u8>, number: u64) {
-    let digits = number.max(1).ilog10();
-    output.extend((0..=digits).rev().map(|place| b'0' + (number / 10_u64.pow(place) % 10) as u8));
-}
-
 thread_local! {
-    static DATE: RefCell<DateCache> = const { RefCell::new(DateCache { second: None, text: String::new() }) };
+    static DATE: RefCell<DateLine> = const { RefCell::new(DateLine { second: None, text: String::new() }) };
 }
 
-/// The value of Date, formatted once a second and thread.
-struct DateCache {
+/// The field line of Date, formatted once a second and thread.
+struct DateLine {
     second: Option<u64>,
     text: String,
 }
 
-impl DateCache {
-    fn now(&mut self) -> &[u8] {
+impl DateLine {
+    fn line(&mut self) -> &[u8] {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let second = since_epoch.as_secs();
         if self.second != Some(second) {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-            self.text = http_types::other::Date::new(now).value().as_str().to_owned();
+            self.text = format!("date: {}\r\n", http_types::other::Date::new(now).value());
             self.second = Some(second);
         }
         self.text.as_bytes()

@@ -2,6 +2,7 @@
 
 use http_types::{Method, StatusCode, Version};
 
+use super::syntax::{decimal, elements, has_element, is_token};
 use super::{Head, Refusal};
 
 /// How the end of a message body is found.
@@ -94,8 +95,8 @@ fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Refusal> {
 }
 
 fn content_length(value: &[u8]) -> Result<u64, Refusal> {
-    let digits = str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or(Refusal::bad("Content-Length is malformed"))
+    let length = if value.is_empty() { None } else { decimal(value) };
+    length.ok_or(Refusal::bad("Content-Length is malformed"))
 }
 
 /// Whether the peer means to go on after this request (RFC 9112, 9.3).
@@ -125,36 +126,4 @@ pub fn expectation(head: &Head) -> Result<Expectation, Refusal> {
         }
     }
     Ok(expectation)
-}
-
-/// Whether a list-based field value has this element, which is compared without case.
-pub fn has_element(value: &[u8], element: &str) -> bool {
-    elements(value).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
-}
-
-/// The elements of a list-based field value, without the white space around them (RFC 9110, 5.6.1).
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(trim)
-}
-
-/// Takes SP and HTAB off both ends; nothing else is optional white space (RFC 9110, 5.6.3).
-fn trim(text: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let mut text = text;
-    while let [first, rest @ ..] = text
-        && is_blank(first)
-    {
-        text = rest;
-    }
-    while let [rest @ .., last] = text
-        && is_blank(last)
-    {
-        text = rest;
-    }
-    text
-}
-
-pub fn is_token(text: &[u8]) -> bool {
-    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !text.is_empty() && text.iter().all(is_tchar)
 }

@@ -9,6 +9,7 @@ use http_types::{Method, StatusCode, Version};
 
 use super::super::limits::Limits;
 use super::Refusal;
+use super::syntax::{REG_NAME, decimal};
 
 const FIELD_LINES_MAX: usize = 256;
 
@@ -22,6 +23,7 @@ pub struct Head {
     path: Span,
     query: Option<Span>,
     fields: Vec<(Span, Span)>,
+    names: Names,
 }
 
 /// A part of the head, as offsets into its bytes.
@@ -50,7 +52,20 @@ impl Default for Head {
             path: Span::default(),
             query: None,
             fields: Vec::new(),
+            names: Names::default(),
         }
+    }
+}
+
+/// Which field names there may be: most of those that are asked for are not there, and one look says so.
+#[derive(Clone, Copy, Debug, Default)]
+struct Names(u64);
+
+impl Names {
+    /// The set of one name; others may have the same.
+    fn of(name: &[u8]) -> Names {
+        let letter = name.first().map_or(0, |byte| byte & 0x1f);
+        Names(1_u64.rotate_left(u32::from(letter) ^ name.len() as u32))
     }
 }
 
@@ -88,12 +103,16 @@ impl Head {
         let target = Target::parse(request.path.unwrap_or_default(), self.method)?;
         let host = host(request.headers, self.version)?;
         let span = |part: &str| Span::of(part.as_bytes(), head);
-        self.authority = target.authority.or(host).filter(|authority| !authority.is_empty()).map(span);
+        let authority = target.authority.map(str::as_bytes).or(host);
+        self.authority = authority.filter(|authority| !authority.is_empty()).map(|part| Span::of(part, head));
         self.path = span(target.path);
         self.query = target.query.map(span);
-        let lines = request.headers.iter();
         self.fields.clear();
-        self.fields.extend(lines.map(|line| (span(line.name), Span::of(line.value, head))));
+        self.names = Names::default();
+        for line in request.headers.iter() {
+            self.fields.push((span(line.name), Span::of(line.value, head)));
+            self.names.0 |= Names::of(line.name.as_bytes()).0;
+        }
         self.bytes.clear();
         self.bytes.extend_from_slice(head);
         Ok(())
@@ -130,8 +149,10 @@ impl Head {
 
     /// The values of the field lines of one name, which is compared without case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let may_be_there = self.names.0 & Names::of(name.as_bytes()).0 != 0;
+        let fields = if may_be_there { self.fields.as_slice() } else { &[] };
         let named = move |span: Span| self.slice(span).eq_ignore_ascii_case(name.as_bytes());
-        self.fields.iter().filter(move |(found, _)| named(*found)).map(|(_, value)| self.slice(*value))
+        fields.iter().filter(move |(found, _)| named(*found)).map(|(_, value)| self.slice(*value))
     }
 
     fn slice(&self, span: Span) -> &[u8] {
@@ -150,7 +171,8 @@ fn skip_empty_lines(input: &[u8]) -> &[u8] {
 }
 
 fn check_sizes(head: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    if request_line(head).len() > limits.request_line_bytes_max {
+    let line_bytes_max = limits.request_line_bytes_max;
+    if head.len() > line_bytes_max && request_line(head).len() > line_bytes_max {
         return Err(Refusal::new(StatusCode::UriTooLong, "request line is too long"));
     }
     if head.len() > limits.head_bytes_max.min(u32::MAX as usize) {
@@ -243,7 +265,7 @@ impl<'a> Target<'a> {
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         let has_host = !authority.is_empty() && !authority.starts_with(':');
-        (known && has_host && is_authority(authority)).then(|| Target::with_path(Some(authority), path))
+        (known && has_host && is_authority(authority.as_bytes())).then(|| Target::with_path(Some(authority), path))
     }
 
     fn with_path(authority: Option<&'a str>, target: &'a str) -> Self {
@@ -254,49 +276,48 @@ impl<'a> Target<'a> {
 }
 
 /// What Host says. HTTP/1.1 asks for exactly one; two are an error in any version (RFC 9112, 3.2).
-fn host<'a>(lines: &[httparse::Header<'a>], version: Version) -> Result<Option<&'a str>, Refusal> {
+fn host<'a>(lines: &[httparse::Header<'a>], version: Version) -> Result<Option<&'a [u8]>, Refusal> {
     let mut hosts = lines.iter().filter(|line| line.name.eq_ignore_ascii_case("host"));
     match (hosts.next(), hosts.next()) {
         (None, _) if version == Version::Http1_0 => Ok(None),
         (None, _) => Err(Refusal::bad("Host is missing")),
         (Some(_), Some(_)) => Err(Refusal::bad("Host is repeated")),
-        (Some(line), None) => match str::from_utf8(line.value) {
-            Ok(host) if is_authority(host) => Ok(Some(host)),
-            _ => Err(Refusal::bad("Host is malformed")),
-        },
+        (Some(line), None) if is_authority(line.value) => Ok(Some(line.value)),
+        _ => Err(Refusal::bad("Host is malformed")),
     }
 }
 
 /// Whether `text` is `uri-host [ ":" port ]` (RFC 9110, 4.2; RFC 3986, 3.2.2).
-fn is_authority(text: &str) -> bool {
-    let (host_is_valid, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+fn is_authority(text: &[u8]) -> bool {
+    let split = |end: u8| text.iter().position(|byte| *byte == end).unwrap_or(text.len());
+    match text.strip_prefix(b"[") {
         None => {
-            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            (is_registered_name(host.as_bytes()), port)
+            let (name, port) = text.split_at(split(b':'));
+            is_registered_name(name) && is_port(port)
         }
-    };
-    host_is_valid && is_port(port)
+        Some(_) => {
+            let (address, port) = text.split_at(split(b']'));
+            let address = str::from_utf8(address).ok().and_then(|address| address.get(1..)?.parse::<Ipv6Addr>().ok());
+            address.is_some() && port.strip_prefix(b"]").is_some_and(is_port)
+        }
+    }
 }
 
 /// Empty, or a colon and digits, as many as make a port number; RFC 3986 lets the digits be missing.
-fn is_port(text: &str) -> bool {
-    let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
-    digits.is_empty() || digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+fn is_port(text: &[u8]) -> bool {
+    match text {
+        [] => true,
+        [b':', digits @ ..] => decimal(digits).is_some_and(|port| port <= u16::MAX.into()),
+        _ => false,
+    }
 }
 
+/// Bytes that stand for themselves, and others percent-encoded.
 fn is_registered_name(name: &[u8]) -> bool {
-    let is_plain = |byte: &u8| {
-        matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~')
-            || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+    let mut parts = name.split(|byte| *byte == b'%');
+    let encoded = |part: &[u8]| match part {
+        [high, low, rest @ ..] => high.is_ascii_hexdigit() && low.is_ascii_hexdigit() && REG_NAME.have_all(rest),
+        _ => false,
     };
-    let mut rest = name;
-    while let [byte, after @ ..] = rest {
-        rest = match (byte, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => after,
-            _ if is_plain(byte) => after,
-            _ => return false,
-        }
-    }
-    true
+    parts.next().is_some_and(|part| REG_NAME.have_all(part)) && parts.all(encoded)
 }

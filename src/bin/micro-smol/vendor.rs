@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("src/h1/encode.rs", include_str!("../../h1/encode.rs")),
     ("src/h1/framing.rs", include_str!("../../h1/framing.rs")),
     ("src/h1/head.rs", include_str!("../../h1/head.rs")),
+    ("src/h1/syntax.rs", include_str!("../../h1/syntax.rs")),
     ("src/handler.rs", include_str!("../../handler.rs")),
     ("src/lib.rs", include_str!("../../lib.rs")),
     ("src/limits.rs", include_str!("../../limits.rs")),

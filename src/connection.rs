@@ -74,7 +74,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let connections = Connections::default();
-    serve_peer(io, Peer::default(), &connections.enter(), handler, limits).await
+    serve_peer(io, Peer::default(), &connections.enter(), handler, limits).or(connections.timers.run()).await
 }
 
 /// Serves a peer of whom something is known.
@@ -88,7 +88,7 @@ pub(super) async fn serve_peer<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let wire = Arc::new(Mutex::new(Wire::new(io, limits)));
+    let wire = Arc::new(Mutex::new(Wire::new(io, limits, place.timers())));
     Connection { wire, peer: Arc::new(peer), place, limits }.run(handler).await
 }
 

@@ -2,13 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use super::deadline::Timers;
+
 /// The connections that are open. Draining asks each to end when it next has nothing to answer.
 #[derive(Default)]
 pub(super) struct Connections {
+    /// What they wait for.
+    pub(super) timers: Arc<Timers>,
     draining: Cell<bool>,
     open: RefCell<Slab<Option<Waker>>>,
     drained: RefCell<Option<Waker>>,
@@ -42,6 +47,10 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
+    pub(super) fn timers(&self) -> &Arc<Timers> {
+        &self.connections.timers
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.connections.draining.get()
     }

@@ -311,7 +311,7 @@ fn work<H: Handler>(
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
-    poller.block_on(executor.run(async {
+    poller.block_on(&connections.timers, executor.run(async {
         if host.accept_until(commands.recv(), doors).await?.is_err() {
             return Ok(());
         }

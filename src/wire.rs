@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, Timers};
 use super::h1::{Decoder, Expectation, Framing, Head, Refusal};
 use super::limits::Limits;
 
@@ -77,7 +77,7 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(super) fn new(stream: S, limits: &Limits) -> Self {
+    pub(super) fn new(stream: S, limits: &Limits, timers: &Arc<Timers>) -> Self {
         Wire {
             stream,
             input: Input::default(),
@@ -89,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             reader: None,
             expectation: Expectation::Nothing,
             ended: false,
-            reading: Deadline::default(),
-            writing: Deadline::default(),
+            reading: Deadline::new(timers.clone()),
+            writing: Deadline::new(timers.clone()),
             body_timeout: limits.body_timeout,
             write_timeout: limits.write_timeout,
         }

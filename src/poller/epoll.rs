@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Instant;
 
 use async_io::Async;
 use atomic_waker::AtomicWaker;
@@ -26,6 +27,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags};
 use slab::Slab;
 
+use super::super::deadline::Timers;
 use super::Next;
 
 /// The most events that are taken from the kernel at once.
@@ -73,9 +75,9 @@ impl Poller {
         Ok((Source(state), entry))
     }
 
-    /// Runs a future to its end, and sleeps while it waits.
-    pub(in super::super) fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
-        let mut future = pin!(future);
+    /// Runs a future to its end, and sleeps while it waits: for sockets, for timers, and for whatever wakes it.
+    pub(in super::super) fn block_on<T>(&self, timers: &Timers, future: impl Future<Output = T>) -> io::Result<T> {
+        let (mut future, mut firing) = (pin!(future), pin!(timers.run::<()>()));
         let waker = Waker::from(self.alarm.clone());
         async_io::block_on(poll_fn(|cx| {
             let mut timeout = Some(Timespec::default());
@@ -84,28 +86,37 @@ impl Poller {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Poll::Ready(Ok(output));
                 }
-                timeout = ready!(self.poll_timeout(cx))?;
+                if self.socket_sleeps.get() < SOCKET_SLEEPS {
+                    let _ = firing.as_mut().poll(cx);
+                    ready!(self.poll_elsewhere(cx))?;
+                    timeout = Some(Timespec::default());
+                } else {
+                    timers.wake_by_nearer(&waker);
+                    timeout = self.timeout(timers.fire());
+                }
             }
         }))
     }
 
-    /// Says how long to wait for sockets: not at all if there is something to do, for ever if not; pending to wait for
-    /// async-io instead.
-    fn poll_timeout(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Timespec>>> {
-        if self.socket_sleeps.get() >= SOCKET_SLEEPS {
-            self.source.take();
-            return Poll::Ready(Ok(if self.alarm.set(ASLEEP) { None } else { Some(Timespec::default()) }));
+    /// Falls asleep until a time or for ever, and says how long that is; not at all if there is something to do.
+    fn timeout(&self, end: Option<Instant>) -> Option<Timespec> {
+        self.source.take();
+        match end {
+            _ if !self.alarm.set(ASLEEP) => Some(Timespec::default()),
+            Some(end) => end.saturating_duration_since(Instant::now()).try_into().ok(),
+            None => None,
         }
+    }
+
+    /// Sleeps in async-io; ready when there are sockets to look at, or something else to do.
+    fn poll_elsewhere(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.alarm.elsewhere.register(cx.waker());
         let mut source = self.source.borrow_mut();
         let source = match &mut *source {
             Some(source) => source,
             source => source.insert(Async::new_nonblocking(self.epoll.try_clone()?)?),
         };
-        if self.alarm.set(ASLEEP_ELSEWHERE) {
-            ready!(source.poll_readable(cx))?;
-        }
-        Poll::Ready(Ok(Some(Timespec::default())))
+        if self.alarm.set(ASLEEP_ELSEWHERE) { source.poll_readable(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Waits for sockets, and wakes the tasks of those that are ready.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
+use futures_lite::FutureExt;
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
+use super::super::deadline::Timers;
 use super::Next;
 
 /// Nothing: async-io has the sockets.
@@ -25,9 +27,9 @@ impl Poller {
         Ok((Source(Arc::new(Async::new_nonblocking(fd)?)), Entry(PhantomData)))
     }
 
-    /// Runs a future to its end.
-    pub(in super::super) fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
-        Ok(async_io::block_on(future))
+    /// Runs a future to its end, and wakes by timers.
+    pub(in super::super) fn block_on<T>(&self, timers: &Timers, future: impl Future<Output = T>) -> io::Result<T> {
+        Ok(async_io::block_on(future.or(timers.run())))
     }
 
     /// Does nothing: each socket looks for itself.

@@ -60,7 +60,6 @@ def table(results):
     for scenario, servers in results:
         for server, samples in servers.items():
             value, rate, p99 = (median(column) for column in zip(*samples))
-            # wrk knows no latency of requests that it sends together.
             load = f"{rate:,.0f} | {p99:.2f}" if p99 else f"{rate:,.0f} |" if rate else "|"
             figures = f"{value:.2f} {scenario.unit} | {ratio(samples, servers['hyper'])} | {load}"
             yield f"| {scenario.name} | {server} | {figures} |"

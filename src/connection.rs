@@ -111,6 +111,8 @@ struct Exchange {
     method: Method,
     version: Version,
     persistence: Persistence,
+    /// Of the body, if it is not all in the buffer.
+    framing: Framing,
 }
 
 /// What a peer asks, or why it is refused.
@@ -128,7 +130,7 @@ where
                 Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
             };
             match self.write(exchange, response).await? {
-                Persistence::Persist if self.discard_body().await? => {}
+                Persistence::Persist if exchange.framing == Framing::None || self.discard_body().await? => {}
                 _ => return self.close().await,
             }
             // A peer that sends one request behind the other is not to keep the thread for itself.
@@ -180,12 +182,13 @@ where
     /// Makes the request of a head; its body is in the buffer, or comes from the wire.
     fn request(&self, wire: &mut Wire<S>, head: Arc<Head>) -> Asked {
         let (framing, expectation) = (h1::framing(&head)?, h1::expectation(&head)?);
-        let exchange = Exchange { method: head.method(), version: head.version(), persistence: h1::persistence(&head) };
-        let content = self.content(wire, framing, expectation);
+        let (method, version, persistence) = (head.method(), head.version(), h1::persistence(&head));
+        let (framing, content) = self.content(wire, framing, expectation);
+        let exchange = Exchange { method, version, persistence, framing };
         Ok((exchange, Request::new(head, self.peer.clone(), content)))
     }
 
-    fn content(&self, wire: &mut Wire<S>, framing: Framing, expectation: Expectation) -> Kept {
+    fn content(&self, wire: &mut Wire<S>, framing: Framing, expectation: Expectation) -> (Framing, Kept) {
         let length = match framing {
             Framing::Length(length) => usize::try_from(length).ok(),
             Framing::None | Framing::Close => Some(0),
@@ -196,11 +199,11 @@ where
             let kept = Kept::from(content);
             wire.input.take(length.unwrap_or(0));
             wire.start_body(Framing::None, Expectation::Nothing);
-            return kept;
+            return (Framing::None, kept);
         }
         let expectation = if unread.is_empty() { expectation } else { Expectation::Nothing };
         let message = wire.start_body(framing, expectation);
-        Kept::unread(length, Incoming { wire: self.wire.clone(), message })
+        (framing, Kept::unread(length, Incoming { wire: self.wire.clone(), message }))
     }
 
     /// After a refusal nothing of the request is believed, but that it was a HEAD. Where the message ends is not known, so
@@ -209,7 +212,7 @@ where
         let mut wire = lock(&self.wire);
         wire.body.cut();
         let method = wire.head.as_ref().map_or(Method::Get, |head| head.method());
-        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
+        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close, framing: Framing::None }
     }
 
     /// Lets the handler respond. Its future is dropped if the peer resets the connection.
@@ -233,37 +236,35 @@ where
 
     /// Writes the response; the bytes of a small one wait for those of the next.
     async fn write(&self, exchange: Exchange, mut response: Response) -> io::Result<Persistence> {
-        let (framing, persistence) = loop {
-            match self.encode(exchange, &response) {
+        let (framing, persistence, content) = loop {
+            match self.encode(exchange, &mut response) {
                 Ok(decided) => break decided,
                 Err(error) => response = send_error(error),
             }
         };
-        match (framing, exchange.method) {
-            (Framing::None | Framing::Length(0), _) | (_, Method::Head) => return Ok(persistence),
-            _ => {}
-        }
-        match response.take_content() {
+        match content {
             Outgoing::Body(body) => self.write_body(framing, *body).await?,
-            Outgoing::Static(bytes) => self.write_bytes(bytes).await?,
+            Outgoing::Static([]) => {}
+            Outgoing::Static(bytes) => self.send(bytes).await?,
             Outgoing::Bytes(bytes) => {
-                self.write_bytes(&bytes).await?;
+                self.send(&bytes).await?;
                 content::leave(bytes);
             }
         }
         Ok(persistence)
     }
 
-    fn encode(&self, exchange: Exchange, response: &Response) -> Result<(Framing, Persistence), Error> {
+    /// Writes the head and small content; returns what is still to be written.
+    fn encode(&self, exchange: Exchange, response: &mut Response) -> Result<(Framing, Persistence, Outgoing), Error> {
         let status = response.status();
         if status.is_informational() {
             return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
         }
         let framing = h1::response_framing(exchange.method, exchange.version, status, response.content_length());
-        let mut wire = lock(&self.wire);
-        let sends_content = framing != Framing::None && exchange.method != Method::Head;
+        let sends_content = !matches!(framing, Framing::None | Framing::Length(0)) && exchange.method != Method::Head;
         // A response that is read from the request has asked for its body.
         let will_be_read = sends_content && response.is_read() && Arc::strong_count(&self.wire) > 1;
+        let mut wire = lock(&self.wire);
         if will_be_read {
             wire.go_ahead();
         }
@@ -280,21 +281,23 @@ where
                 return Err(invalid.into());
             }
         }
-        Ok((framing, encoder.finish(framing, exchange.version)))
+        let persistence = encoder.finish(framing, exchange.version);
+        let mut content = response.take_content();
+        if !sends_content {
+            content = Outgoing::NONE;
+        } else if let Some(bytes) = content.bytes()
+            && bytes.len() <= SMALL_BYTES
+        {
+            wire.output.extend_from_slice(bytes);
+            content = Outgoing::NONE;
+        }
+        Ok((framing, persistence, content))
     }
 
     /// Whether the rest of the request's body stands in the way of the next request.
     fn leaves_too_much(&self, wire: &Wire<S>) -> bool {
         let is_awaited = wire.expectation == Expectation::Continue;
         is_awaited || !wire.body.may_end_within(self.limits.unread_bytes_max)
-    }
-
-    async fn write_bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > SMALL_BYTES {
-            return self.send(bytes).await;
-        }
-        lock(&self.wire).output.extend_from_slice(bytes);
-        Ok(())
     }
 
     /// Writes what a reader yields, as it comes. A message that turns out to be a lie is not completed.

@@ -85,24 +85,26 @@ pub(super) enum Outgoing {
 }
 
 impl Outgoing {
+    pub(super) const NONE: Outgoing = Outgoing::Static(&[]);
+
     fn take(&mut self) -> Self {
-        mem::replace(self, Outgoing::Static(b""))
+        mem::replace(self, Outgoing::NONE)
     }
 
     /// How long it is, where that is known.
     fn length(&self) -> Option<usize> {
         match self {
             Outgoing::Body(body) => body.len(),
-            content => Some(content.bytes().len()),
+            content => content.bytes().map(<[u8]>::len),
         }
     }
 
-    /// What is there without reading.
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// All of it, if it need not be read.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Outgoing::Static(bytes) => bytes,
-            Outgoing::Bytes(bytes) => bytes,
-            Outgoing::Body(_) => &[],
+            Outgoing::Static(bytes) => Some(bytes),
+            Outgoing::Bytes(bytes) => Some(bytes),
+            Outgoing::Body(_) => None,
         }
     }
 
@@ -258,7 +260,7 @@ impl DerefMut for Response {
 
 impl From<http_types::Response> for Response {
     fn from(response: http_types::Response) -> Self {
-        Response { full: Some(Box::new(response)), ..Response::new(None, Outgoing::Static(b"")) }
+        Response { full: Some(Box::new(response)), ..Response::new(None, Outgoing::NONE) }
     }
 }
 
@@ -333,7 +335,7 @@ impl IntoResponse for http_types::Response {
 
 impl IntoResponse for () {
     fn into_response(self) -> Result<Response> {
-        let mut response = Response::new(None, Outgoing::Static(b""));
+        let mut response = Response::new(None, Outgoing::NONE);
         response.lean.status = StatusCode::NoContent;
         Ok(response)
     }
@@ -396,7 +398,7 @@ numbers! { bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
 impl IntoResponse for Body {
     fn into_response(self) -> Result<Response> {
         match self.is_empty() {
-            Some(true) => Ok(Response::new(None, Outgoing::Static(b""))),
+            Some(true) => Ok(Response::new(None, Outgoing::NONE)),
             _ => Ok(http_types::Response::from(self).into()),
         }
     }

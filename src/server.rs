@@ -311,22 +311,25 @@ fn work<H: Handler>(
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
-    poller.block_on(&connections.timers, executor.run(async {
-        if host.accept_until(commands.recv(), doors).await?.is_err() {
-            return Ok(());
-        }
-        let time_out = async {
-            Timer::after(service.limits.drain_timeout).await;
-            Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
-        };
-        let drained = async {
-            connections.drain().await;
+    poller.block_on(
+        &connections.timers,
+        executor.run(async {
+            if host.accept_until(commands.recv(), doors).await?.is_err() {
+                return Ok(());
+            }
+            let time_out = async {
+                Timer::after(service.limits.drain_timeout).await;
+                Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
+            };
+            let drained = async {
+                connections.drain().await;
+                Ok(())
+            };
+            // It fails if nobody waits for it.
+            let _ = done.try_send(drained.or(time_out).await);
             Ok(())
-        };
-        // It fails if nobody waits for it.
-        let _ = done.try_send(drained.or(time_out).await);
-        Ok(())
-    }))?
+        }),
+    )?
 }
 
 /// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an

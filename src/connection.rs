@@ -22,7 +22,8 @@ use super::handler::{Handler, respond};
 use super::limits::Limits;
 use super::request::{Peer, Request};
 use super::response::{Outgoing, Response, text};
-use super::wire::{Incoming, Wire, lock};
+use super::upgrade::{Upgrade, Upgraded};
+use super::wire::{Incoming, Tunnel, Wire, lock};
 
 /// How long we read from a peer that still sends, so that it can read the last response: in all, and if it pauses.
 const LINGER_TIME: Duration = Duration::from_secs(30);
@@ -125,12 +126,17 @@ where
     async fn run(self, handler: &impl Handler) -> io::Result<()> {
         for count in 1_usize.. {
             let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
-            let (exchange, response) = match request {
+            let (mut exchange, mut response) = match request {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
                 Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
             };
-            match self.write(exchange, response).await? {
-                Persistence::Persist if exchange.framing == Framing::None || self.discard_body().await? => {}
+            let upgrade = response.upgrade.take();
+            if upgrade.is_some() {
+                exchange.persistence = Persistence::Upgrade;
+            }
+            match (self.write(exchange, response).await?, upgrade) {
+                (Persistence::Upgrade, Some(upgrade)) => return self.hand_over(upgrade).await,
+                (Persistence::Persist, _) if exchange.framing == Framing::None || self.discard_body().await? => {}
                 _ => return self.close().await,
             }
             // A peer that sends one request behind the other is not to keep the thread for itself.
@@ -257,7 +263,8 @@ where
     /// Writes the head and small content; returns what is still to be written.
     fn encode(&self, exchange: Exchange, response: &mut Response) -> Result<(Framing, Persistence, Outgoing), Error> {
         let status = response.status();
-        if status.is_informational() {
+        let switches = exchange.persistence == Persistence::Upgrade && status == StatusCode::SwitchingProtocols;
+        if status.is_informational() && !switches {
             return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
         }
         let framing = h1::response_framing(exchange.method, exchange.version, status, response.content_length());
@@ -268,7 +275,7 @@ where
         if will_be_read {
             wire.go_ahead();
         }
-        let closes = self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire);
+        let closes = !switches && self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire);
         let persistence = if closes { Persistence::Close } else { exchange.persistence };
         let start = wire.output.len();
         let mut encoder = Encoder::new(&mut wire.output, status, persistence);
@@ -374,6 +381,20 @@ where
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
             discarded => discarded,
         }
+    }
+
+    /// Serves the protocol that the connection was upgraded to. If the server is to end, it reads the end of the stream.
+    async fn hand_over(&self, upgrade: Upgrade) -> io::Result<()> {
+        self.send(b"").await?;
+        let mut served = upgrade(Upgraded::new(Tunnel(self.wire.clone())));
+        poll_fn(|cx| {
+            if self.place.poll_draining(cx).is_ready() {
+                lock(&self.wire).end();
+            }
+            served.as_mut().poll(cx)
+        })
+        .await;
+        self.close().await
     }
 
     /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).

@@ -18,6 +18,7 @@ mod request;
 mod response;
 mod server;
 mod testing;
+mod upgrade;
 mod wire;
 
 pub use cli::run;
@@ -30,6 +31,7 @@ pub use request::Request;
 pub use response::{IntoResponse, Json, Response, Stream, send, stream};
 pub use server::{Running, Server, serve};
 pub use testing::listen;
+pub use upgrade::{Upgraded, upgrade};
 
 pub use http_types::{self, Body, Error, Method, Mime, StatusCode, Url};
 pub use serde_json::{self, json};

@@ -16,6 +16,7 @@ use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
 use super::error::{IntoStatus, Mode, Result, mode, send_error};
+use super::upgrade::Upgrade;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -67,6 +68,8 @@ pub struct Response {
     view: OnceLock<Box<http_types::Response>>,
     /// What `DerefMut` made of all the above, and the truth once it is there.
     full: Option<Box<http_types::Response>>,
+    /// What takes over the connection once this is sent.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// A response without http-types.
@@ -120,7 +123,14 @@ impl Outgoing {
 impl Response {
     fn new(content_type: Option<&'static str>, content: Outgoing) -> Self {
         let lean = Lean { status: StatusCode::Ok, content_type, content };
-        Response { lean, view: OnceLock::new(), full: None }
+        Response { lean, view: OnceLock::new(), full: None, upgrade: None }
+    }
+
+    pub(super) fn switching(upgrade: Upgrade) -> Self {
+        let mut response = Response::new(None, Outgoing::NONE);
+        response.lean.status = StatusCode::SwitchingProtocols;
+        response.upgrade = Some(upgrade);
+        response
     }
 
     /// Returns the status code.

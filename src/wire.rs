@@ -69,6 +69,12 @@ impl<S> Wire<S> {
         self.wake_reader();
     }
 
+    /// Reads no more: whoever does finds the end of the stream.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.wake_reader();
+    }
+
     fn wake_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -383,6 +389,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Incoming<S> {
             wire.reader = Some(cx.waker().clone());
         }
         read
+    }
+}
+
+/// The stream behind an upgrade, with what has been read of it.
+pub(super) struct Tunnel<S>(pub(super) Arc<Mutex<Wire<S>>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tunnel<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut wire = lock(&self.0);
+        if !wire.input.unread().is_empty() {
+            return Poll::Ready(Ok(wire.input.copy_to(buffer)));
+        }
+        let read = wire.poll_read(cx, buffer, Duration::MAX);
+        wire.reader = read.is_pending().then(|| cx.waker().clone());
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tunnel<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut wire = lock(&self.0);
+        let written = Pin::new(&mut wire.stream).poll_write(cx, bytes);
+        wire.poll_in_time(cx, written)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_close(cx)
     }
 }
 

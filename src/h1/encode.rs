@@ -80,6 +80,7 @@ impl<'a> Encoder<'a> {
         }
         match (self.persistence, version) {
             (Persistence::Close, _) => self.line("connection", b"close"),
+            (Persistence::Upgrade, _) => self.line("connection", b"upgrade"),
             (Persistence::Persist, Version::Http1_0) => self.line("connection", b"keep-alive"),
             (Persistence::Persist, _) => {}
         }

@@ -23,6 +23,8 @@ pub enum Framing {
 pub enum Persistence {
     Persist,
     Close,
+    /// In another protocol (RFC 9110, 7.8).
+    Upgrade,
 }
 
 /// What the peer waits for before it sends the body (RFC 9110, 10.1.1).

@@ -16,4 +16,5 @@ mod response;
 mod server;
 mod support;
 mod tidy;
+mod upgrade;
 mod values;

@@ -1,0 +1,101 @@
+//! [`upgrade`]: a connection that goes on in another protocol (RFC 9110, 7.8).
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use http_types::{StatusCode, Version};
+
+use super::request::Request;
+use super::response::{Response, text};
+
+/// Hands the connection over to `serve`, in the protocol that the peer asks for: WebSocket, for one.
+///
+/// The response is a 101 (Switching Protocols) that says so; fields which the protocol wants are set on it. Once the
+/// handler has returned it and it has been sent, `serve` gets the connection, with all that the peer has sent by then, and
+/// when its future is done the connection is closed. Of the server's limits only `write_timeout` holds for it. A server
+/// that is told to stop lets it read the end of the stream, and then waits for it as for a request.
+///
+/// The response is 426 (Upgrade Required) if the request does not ask for `protocol`, and 400 if it has content.
+/// What becomes an `http_types::Response` in between forgets the upgrade.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, Response, smol, upgrade};
+/// use smol::io::{copy, split};
+///
+/// async fn handler(req: Request) -> Response {
+///     upgrade(&req, "echo", async |io| {
+///         let (reader, writer) = split(io);
+///         let _ = copy(reader, writer).await;
+///     })
+/// }
+///
+/// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+/// assert_eq!(response.status(), 426);
+/// assert_eq!(response["upgrade"], "echo");
+/// ```
+pub fn upgrade<F>(req: &Request, protocol: &str, serve: F) -> Response
+where
+    F: AsyncFnOnce(Upgraded) + Send + 'static,
+{
+    let has = |name, element: &str| {
+        let elements = req.field(name).unwrap_or_default().split(',');
+        elements.map(str::trim).any(|found| found.eq_ignore_ascii_case(element))
+    };
+    let is_asked = has("upgrade", protocol) && has("connection", "upgrade") && req.version() == Version::Http1_1;
+    let response = match is_asked {
+        false => text(StatusCode::UpgradeRequired, StatusCode::UpgradeRequired.canonical_reason()),
+        true if req.has_content() => return text(StatusCode::BadRequest, "request for an upgrade has content"),
+        true => Response::switching(Box::new(|io| Box::pin(serve(io)))),
+    };
+    response.with_header("upgrade", protocol)
+}
+
+/// What takes over a connection.
+pub(super) type Upgrade = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A connection that has been handed over by [`upgrade`]: bytes both ways.
+///
+/// Closing it tells the peer that no more is sent; it is closed in any case when the future is done that got it.
+pub struct Upgraded(Box<dyn Io>);
+
+/// Bytes both ways, from whatever stream.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Io for S {}
+
+impl Upgraded {
+    pub(super) fn new(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Upgraded(Box::new(io))
+    }
+}
+
+impl fmt::Debug for Upgraded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgraded").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for Upgraded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Upgraded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}

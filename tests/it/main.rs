@@ -9,6 +9,7 @@ mod examples;
 mod head;
 mod limits;
 mod message_body;
+mod mistakes;
 mod process;
 mod properties;
 mod request;

@@ -14,15 +14,15 @@ use futures_lite::future::yield_now;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
 
-use super::content::{self, Kept};
 use super::drain::{Connections, Place};
-use super::error::{log, send_error};
+use super::duplex::{Upgrade, Upgraded};
+use super::error::log;
 use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
 use super::handler::{Handler, respond};
+use super::kept::{self, Kept};
 use super::limits::Limits;
 use super::request::{Peer, Request};
-use super::response::{Outgoing, Response, text};
-use super::upgrade::{Upgrade, Upgraded};
+use super::response::{Outgoing, Response, send_error, text};
 use super::wire::{Incoming, Tunnel, Wire, lock};
 
 /// How long we read from a peer that still sends, so that it can read the last response: in all, and if it pauses.
@@ -254,7 +254,7 @@ where
             Outgoing::Static(bytes) => self.send(bytes).await?,
             Outgoing::Bytes(bytes) => {
                 self.send(&bytes).await?;
-                content::leave(bytes);
+                kept::leave(bytes);
             }
         }
         Ok(persistence)

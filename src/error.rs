@@ -1,4 +1,4 @@
-//! Errors with a status, and the response that each becomes.
+//! Errors with a status.
 //!
 //! [`Error`] is http-types' own. What is kept here is which messages a peer may read: those below 500, and those that
 //! [`create_error`] was given.
@@ -8,8 +8,6 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use http_types::{Error, StatusCode};
-
-use super::response::{Response, text};
 
 /// The result of a handler, and of whatever it calls here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -139,23 +137,8 @@ impl<T> Status<T> for Option<T> {
     }
 }
 
-/// Turns an error into the response that the server sends for it.
-///
-/// The message is sent if the status is below 500 or [`create_error`] made the error; else the status's reason phrase,
-/// and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
-/// backtrace if there is one; with `MICRO_ENV=test` nothing is printed.
-///
-/// # Examples
-///
-/// ```
-/// use std::io;
-///
-/// let mut response = micro_smol::send_error(io::Error::other("the disk is on fire"));
-/// assert_eq!(response.status(), 500);
-/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Internal Server Error");
-/// ```
-pub fn send_error(error: impl Into<Error>) -> Response {
-    let error = error.into();
+/// Says what a peer is told of an error: its status, and its message or the status's reason phrase. The log gets the rest.
+pub(super) fn disclose(error: Error) -> (StatusCode, String) {
     let status = error.status();
     let is_ours = status.is_server_error();
     let message = match is_ours && error.downcast_ref::<Shown>().is_none() {
@@ -167,13 +150,13 @@ pub fn send_error(error: impl Into<Error>) -> Response {
         Mode::Development => {
             let report = report();
             log(format_args!("{status}: {report}"));
-            text(status, format!("{message}\n\n{report}"))
+            (status, format!("{message}\n\n{report}"))
         }
         Mode::Production if is_ours => {
             log(format_args!("{status}: {}", report()));
-            text(status, message)
+            (status, message)
         }
-        Mode::Production | Mode::Test => text(status, message),
+        Mode::Production | Mode::Test => (status, message),
     }
 }
 

@@ -4,11 +4,11 @@
 
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod syntax;
+mod head;
+mod framing;
 mod body;
 mod encode;
-mod framing;
-mod head;
-mod syntax;
 
 use http_types::StatusCode;
 

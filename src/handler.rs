@@ -5,9 +5,9 @@ use std::panic::AssertUnwindSafe;
 use futures_lite::FutureExt;
 use http_types::StatusCode;
 
-use super::error::{Result, send_error};
+use super::error::Result;
 use super::request::Request;
-use super::response::{IntoResponse, Response, text};
+use super::response::{IntoResponse, Response, send_error, text};
 
 /// A service: an async function from a [`Request`] to anything that [`IntoResponse`] takes.
 ///

@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use http_types::headers::{CONTENT_TYPE, HOST};
 use http_types::{Body, Method, Mime, Url, Version};
 
-use super::content::{Kept, Limit};
 use super::error::Result;
 use super::h1::Head;
+use super::kept::{Kept, Limit};
 
 /// A request, as its handler gets it.
 ///

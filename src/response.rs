@@ -1,4 +1,4 @@
-//! [`Response`], what becomes one ([`IntoResponse`]), and `send`, `Json` and `stream`.
+//! [`Response`], what becomes one ([`IntoResponse`]), and `send`, `send_error`, `Json` and `stream`.
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug};
@@ -15,8 +15,8 @@ use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
-use super::error::{IntoStatus, Mode, Result, mode, send_error};
-use super::upgrade::Upgrade;
+use super::duplex::Upgrade;
+use super::error::{IntoStatus, Mode, Result, disclose, mode};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -48,6 +48,26 @@ pub fn send(status: impl IntoStatus, value: impl IntoResponse) -> Result<Respons
     let mut response = value.into_response()?;
     response.set_status(status);
     Ok(response)
+}
+
+/// Turns an error into the response that the server sends for it.
+///
+/// The message is sent if the status is below 500 or [`create_error`] made the error; else the status's reason phrase,
+/// and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
+/// backtrace if there is one; with `MICRO_ENV=test` nothing is printed.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+///
+/// let mut response = micro_smol::send_error(io::Error::other("the disk is on fire"));
+/// assert_eq!(response.status(), 500);
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Internal Server Error");
+/// ```
+pub fn send_error(error: impl Into<Error>) -> Response {
+    let (status, message) = disclose(error.into());
+    text(status, message)
 }
 
 /// A response, as a handler makes it.

@@ -1,6 +1,8 @@
 //! What holds of the repository.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -13,4 +15,55 @@ fn the_readme_counts_the_crates() {
     let crates: BTreeSet<_> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     let others = crates.len() - 1;
     assert!(include_str!("../../README.md").contains(&format!("The dependency tree is {others} crates")), "{others}");
+}
+
+/// The modules of the library in the order of lib.rs, and what each file of them imports from its crate.
+fn imports() -> Vec<(String, BTreeSet<String>)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let library = fs::read_to_string(src.join("lib.rs")).unwrap();
+    let modules =
+        library.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
+    let read = |module: &str| {
+        let folder = fs::read_dir(src.join(module)).into_iter().flatten().map(|file| file.unwrap().path());
+        let imports = |depth: &str, source: String| {
+            let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = lines.collect::<Vec<_>>().join("\n");
+            let after = code.split(depth).skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_'));
+            after.filter_map(|mut words| words.next().map(str::to_owned)).filter(|word| word != "super").collect()
+        };
+        let mut all: BTreeSet<String> =
+            imports("super::", fs::read_to_string(src.join(format!("{module}.rs"))).unwrap());
+        folder.for_each(|file| all.extend(imports("super::super::", fs::read_to_string(file).unwrap())));
+        (module.to_owned(), all)
+    };
+    modules.map(read).collect()
+}
+
+#[test]
+fn imports_go_one_way() {
+    let mut above = BTreeSet::from(["*".to_owned()]);
+    for (module, imports) in imports() {
+        let modules = imports.iter().filter(|name| Path::new("src").join(format!("{name}.rs")).exists());
+        let wrong: Vec<_> = modules.filter(|name| !above.contains(*name)).collect();
+        assert!(wrong.is_empty(), "{module} uses {wrong:?}, which are not above it in lib.rs");
+        above.insert(module);
+    }
+    assert!(above.len() > 15, "{above:?}");
+}
+
+#[test]
+fn the_wire_half_and_the_value_half_meet_in_the_connection_only() {
+    // Beside it, a request shows the head that it was made of.
+    const WIRE: [&str; 5] = ["h1", "deadline", "drain", "wire", "poller"];
+    const VALUE: [&str; 7] = ["kept", "duplex", "request", "response", "content", "handler", "upgrade"];
+    for (module, imports) in imports() {
+        let foreign: &[&str] = match module.as_str() {
+            "request" => &WIRE[1..],
+            name if VALUE.contains(&name) => &WIRE,
+            name if WIRE.contains(&name) => &VALUE,
+            _ => &[],
+        };
+        let wrong: Vec<_> = foreign.iter().filter(|name| imports.contains(**name)).collect();
+        assert!(wrong.is_empty(), "{module} uses {wrong:?}");
+    }
 }

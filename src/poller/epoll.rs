@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Instant;
@@ -66,8 +66,10 @@ impl Poller {
 
     /// Registers a socket, until the entry is dropped.
     pub(super) fn add(&self, fd: OwnedFd) -> io::Result<(Source, Entry<'_>)> {
-        // What is not known to be drained is tried.
-        let state = Arc::new(State { fd, read: Side::new(), write: Side::new(), ended: AtomicBool::new(false) });
+        let (read, write) = (Side::default(), Side::default());
+        read.set_ready();
+        write.set_ready();
+        let state = Arc::new(State { fd, read, write, ended: AtomicBool::new(false) });
         let key = self.sources.borrow_mut().insert(Arc::downgrade(&state));
         let entry = Entry { poller: self, key };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -228,26 +230,30 @@ impl State {
     }
 }
 
-/// One direction of a socket.
+/// One direction of a socket: ready, unless a call has drained it since the kernel last spoke of it.
+#[derive(Default)]
 struct Side {
-    ready: AtomicBool,
+    /// How often the kernel has spoken. Only the poller counts.
+    events: AtomicU64,
+    /// How often it had when a call last drained the side.
+    drained: AtomicU64,
     waker: AtomicWaker,
 }
 
 impl Side {
-    fn new() -> Self {
-        Side { ready: AtomicBool::new(true), waker: AtomicWaker::new() }
-    }
-
     fn set_ready(&self) {
-        self.ready.store(true, Ordering::SeqCst);
+        self.events.store(self.events.load(Ordering::Relaxed) + 1, Ordering::Release);
         self.waker.wake();
     }
 
+    fn is_ready(&self) -> bool {
+        self.events.load(Ordering::Acquire) != self.drained.load(Ordering::Acquire)
+    }
+
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.ready.load(Ordering::SeqCst) {
+        if !self.is_ready() {
             self.waker.register(cx.waker());
-            if !self.ready.load(Ordering::SeqCst) {
+            if !self.is_ready() {
                 return Poll::Pending;
             }
         }
@@ -285,20 +291,18 @@ impl Source {
         mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
         while side.poll_ready(cx).is_ready() {
-            // Forgotten before the call, so that what the kernel says meanwhile, to another thread, is not.
-            side.ready.store(false, Ordering::SeqCst);
+            // Asked before the call, so that what the kernel says meanwhile, to another thread, is not forgotten.
+            let events = side.events.load(Ordering::Acquire);
+            let drain = || side.drained.store(events, Ordering::Release);
             match call(&self.0.fd) {
-                Ok((value, Next::Drained)) if !self.0.ended.load(Ordering::SeqCst) => return Poll::Ready(Ok(value)),
-                Ok((value, _)) => {
-                    side.ready.store(true, Ordering::SeqCst);
+                Ok((value, Next::Drained)) if !self.0.ended.load(Ordering::SeqCst) => {
+                    drain();
                     return Poll::Ready(Ok(value));
                 }
-                Err(Errno::WOULDBLOCK) => {}
-                Err(Errno::INTR) => side.ready.store(true, Ordering::SeqCst),
-                Err(error) => {
-                    side.ready.store(true, Ordering::SeqCst);
-                    return Poll::Ready(Err(error.into()));
-                }
+                Ok((value, _)) => return Poll::Ready(Ok(value)),
+                Err(Errno::WOULDBLOCK) => drain(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
         Poll::Pending

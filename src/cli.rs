@@ -1,5 +1,6 @@
 //! The options that a service and the command `micro-smol` have in common, and [`run`], which obeys them.
 
+use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -10,7 +11,11 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use super::endpoint::{Endpoint, parse_port};
 use super::handler::Handler;
+use super::healthcheck::Target;
 use super::server::serve;
+
+/// Named here, and once, because a crate into which this source is copied has a version of its own.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The lines of `--help` for [`Options`].
 pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 picks a free one [env PORT, 3000]
@@ -25,6 +30,9 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 ///
 /// The options are those of `micro-smol` that concern a server: `-p`, `-H`, `-l`, `-w`, `-s`, `-h` and `-v`. The exit
 /// code is 0 when done, 1 if it failed, 2 if it was used wrongly.
+///
+/// With the arguments `healthcheck [URI]` it serves nothing but asks the service at `tcp://host:port`, `unix:/path` or
+/// `http://host:port/path`, by default where `HOST` and `PORT` say: 0 if it answers below 500 within 2 seconds, else 1.
 ///
 /// # Examples
 ///
@@ -41,53 +49,110 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// }
 /// ```
 pub fn run(handler: impl Handler) -> ExitCode {
-    let parsed = match parse(Parser::from_env()) {
-        Ok(Command::Serve(options)) => options,
-        Ok(Command::Help(name)) => {
-            print!("Usage: {name} [options]\n\n{OPTIONS_HELP}    -h, --help   -v, --version\n");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Command::Version) => {
-            println!("micro-smol {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("micro-smol: {error}; --help shows the options");
-            return ExitCode::from(2);
-        }
-    };
-    match parsed.serve(handler) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("micro-smol: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// What a service was started for.
-#[derive(Debug)]
-enum Command {
-    Serve(Options),
-    Help(String),
-    Version,
-}
-
-fn parse(mut parser: Parser) -> Result<Command, lexopt::Error> {
-    let mut options = Options::default();
+    let parser = Parser::from_env();
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    while let Some(arg) = parser.next()? {
+    let is_healthcheck = env::args_os().nth(1).is_some_and(|argument| argument == "healthcheck");
+    let outcome = if is_healthcheck { healthcheck(parser) } else { serve_as_told(parser, handler) };
+    let more_help = "    -h, --help   -v, --version\n";
+    report(outcome, &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"))
+}
+
+/// What ends a command before it is done, or instead.
+#[derive(Debug)]
+pub enum Exit {
+    /// It was asked for help.
+    Help,
+    /// It was asked for the version.
+    Version,
+    /// It was used wrongly.
+    Misuse(lexopt::Error),
+    /// It failed.
+    Failure(String),
+}
+
+impl Exit {
+    /// What an argument means that is none of a command's own.
+    pub fn of(arg: Arg<'_>) -> Self {
         match arg {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(name)),
-            Arg::Short('v') | Arg::Long("version") => return Ok(Command::Version),
-            _ => match OptionName::of(&arg) {
-                Some(name) => options.set(name, &mut parser)?,
-                None => return Err(arg.unexpected()),
-            },
+            Arg::Short('h') | Arg::Long("help") => Exit::Help,
+            Arg::Short('v') | Arg::Long("version") => Exit::Version,
+            _ => Exit::Misuse(arg.unexpected()),
         }
     }
-    Ok(Command::Serve(options))
+}
+
+impl From<lexopt::Error> for Exit {
+    fn from(error: lexopt::Error) -> Self {
+        Exit::Misuse(error)
+    }
+}
+
+impl From<io::Error> for Exit {
+    fn from(error: io::Error) -> Self {
+        Exit::Failure(error.to_string())
+    }
+}
+
+impl From<String> for Exit {
+    fn from(error: String) -> Self {
+        Exit::Failure(error)
+    }
+}
+
+/// Tells the user how a command ended: 0 if it did what it was asked, 1 if it failed, 2 if it was used wrongly.
+pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
+    match outcome {
+        Ok(()) => {}
+        Err(Exit::Help) => print!("{help}"),
+        Err(Exit::Version) => println!("micro-smol {VERSION}"),
+        Err(Exit::Misuse(error)) => {
+            // Our own messages say what would be right.
+            let advice = if matches!(error, lexopt::Error::Custom(_)) { "" } else { "; --help shows the options" };
+            eprintln!("micro-smol: {error}{advice}");
+            return ExitCode::from(2);
+        }
+        Err(Exit::Failure(error)) => {
+            eprintln!("micro-smol: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Asks the service at the URI, or else where the environment says, how it is.
+///
+/// # Errors
+///
+/// The service is not well, or the command line is wrong.
+pub fn healthcheck(mut parser: Parser) -> Result<(), Exit> {
+    let mut target = None;
+    // The first is the command itself.
+    parser.next()?;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Value(uri) if target.is_none() => target = Some(parsed(uri, str::parse::<Target>)?),
+            arg => return Err(Exit::of(arg)),
+        }
+    }
+    let target = target.map_or_else(|| Endpoint::tcp(None, None).map(Target::from), Ok)?;
+    Ok(target.check()?)
+}
+
+fn serve_as_told(mut parser: Parser, handler: impl Handler) -> Result<(), Exit> {
+    let mut options = Options::default();
+    while let Some(arg) = parser.next()? {
+        match OptionName::of(&arg) {
+            Some(name) => options.set(name, &mut parser)?,
+            None => return Err(Exit::of(arg)),
+        }
+    }
+    Ok(options.serve(handler)?)
+}
+
+/// A value of the command line; if it is malformed, the message is enough.
+fn parsed<T>(value: OsString, parse: impl Fn(&str) -> io::Result<T>) -> Result<T, lexopt::Error> {
+    parse(&value.string()?).map_err(|error| error.to_string().into())
 }
 
 /// The options that say how to serve.
@@ -137,9 +202,9 @@ impl Options {
     /// The value is missing or malformed.
     pub fn set(&mut self, name: OptionName, parser: &mut Parser) -> Result<(), lexopt::Error> {
         match name {
-            OptionName::Port => self.port = Some(parser.value()?.parse_with(parse_port)?),
+            OptionName::Port => self.port = Some(parsed(parser.value()?, parse_port)?),
             OptionName::Host => self.host = Some(parser.value()?.string()?),
-            OptionName::Listen => self.endpoints.push(parser.value()?.parse()?),
+            OptionName::Listen => self.endpoints.push(parsed(parser.value()?, str::parse)?),
             OptionName::Workers => self.workers = Some(parser.value()?.parse()?),
             OptionName::Silent => self.silent = true,
         }

@@ -20,6 +20,7 @@ mod connection;
 mod poller;
 mod endpoint;
 mod server;
+mod healthcheck;
 #[doc(hidden)]
 pub mod cli;
 mod testing;

@@ -7,6 +7,7 @@ mod content;
 mod errors;
 mod examples;
 mod head;
+mod healthcheck;
 mod limits;
 mod message_body;
 mod mistakes;

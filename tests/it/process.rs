@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::support::{get, without_date};
 
 /// The executable of an example, which `cargo test` builds beside the tests.
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().parent().unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is missing: build it with `cargo test` or `cargo build --examples`", path.display());

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = &[
     ("src/h1/head.rs", include_str!("../../h1/head.rs")),
     ("src/h1/syntax.rs", include_str!("../../h1/syntax.rs")),
     ("src/handler.rs", include_str!("../../handler.rs")),
+    ("src/healthcheck.rs", include_str!("../../healthcheck.rs")),
     ("src/kept.rs", include_str!("../../kept.rs")),
     ("src/lib.rs", include_str!("../../lib.rs")),
     ("src/limits.rs", include_str!("../../limits.rs")),

@@ -133,7 +133,7 @@ class Table:
 
     def row(self, name, fact, good, detail=""):
         """A line for one fact."""
-        print(f"{name:<12} {fact:<44} {self.count(good)} {detail}".rstrip(), flush=True)
+        print(f"{name:<14} {fact:<44} {self.count(good)} {detail}".rstrip(), flush=True)
 
     def line(self, name, facts, outcomes):
         """A line for all facts of a name; what is not among the outcomes was not tried."""

@@ -1,6 +1,6 @@
 //! What the scripts of this directory and its neighbours ask: `micro-smol tests/clients/service.rs`.
 
-use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader};
+use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader, Cursor};
 use micro_smol::smol::Timer;
 use micro_smol::{Body, IntoResponse, Method, Request, Response, Result, buffer, create_error, send, stream};
 use std::io::{Error, ErrorKind};
@@ -41,6 +41,7 @@ fn small(req: &Request) -> Result<Response> {
 async fn post(mut req: Request) -> Result<Response> {
     let mut response = match req.path() {
         "/echo" => buffer(&mut req).limit("100mb").await?.into_response()?,
+        "/chunks" => stream(Cursor::new(buffer(&mut req).limit("100mb").await?)).into_response()?,
         // As it comes: it is for peers that read while they send.
         "/mirror" => req.take_body().into_response()?,
         _ => return check(req).await,

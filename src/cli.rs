@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use super::endpoint::{Endpoint, parse_port};
+use super::endpoint::{Endpoint, Sharing, invalid, parse_port};
 use super::handler::Handler;
 use super::healthcheck::Target;
-use super::server::serve;
+use super::server::{Server, serve};
 
 /// Named here, and once, because a crate into which this source is copied has a version of its own.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -22,6 +23,9 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
     -H, --host HOST     host to listen on                    [env HOST, 0.0.0.0]
     -l, --listen URI    tcp://host:port, unix:/path, fd:0; may be repeated;
                         replaces -p and -H
+        --reuse-port    share TCP ports with other processes that do
+        --ready-path PATH   answer it with 200, and with 503 after SIGTERM
+        --drain-delay SECS  after SIGTERM, serve on for so long [0]
     -w, --workers N     worker threads                       [one per core]
     -s, --silent        print nothing but errors
 ";
@@ -161,6 +165,9 @@ pub struct Options {
     port: Option<u16>,
     host: Option<String>,
     endpoints: Vec<Endpoint>,
+    sharing: Sharing,
+    ready_path: Option<String>,
+    drain_delay: Option<Duration>,
     workers: Option<NonZero<usize>>,
     silent: bool,
 }
@@ -174,6 +181,12 @@ pub enum OptionName {
     Host,
     /// `-l`, `--listen`
     Listen,
+    /// `--reuse-port`
+    ReusePort,
+    /// `--ready-path`
+    ReadyPath,
+    /// `--drain-delay`
+    DrainDelay,
     /// `-w`, `--workers`
     Workers,
     /// `-s`, `--silent`
@@ -187,6 +200,9 @@ impl OptionName {
             Arg::Short('p') | Arg::Long("port") => Some(OptionName::Port),
             Arg::Short('H') | Arg::Long("host") => Some(OptionName::Host),
             Arg::Short('l') | Arg::Long("listen") => Some(OptionName::Listen),
+            Arg::Long("reuse-port") => Some(OptionName::ReusePort),
+            Arg::Long("ready-path") => Some(OptionName::ReadyPath),
+            Arg::Long("drain-delay") => Some(OptionName::DrainDelay),
             Arg::Short('w') | Arg::Long("workers") => Some(OptionName::Workers),
             Arg::Short('s') | Arg::Long("silent") => Some(OptionName::Silent),
             _ => None,
@@ -205,6 +221,9 @@ impl Options {
             OptionName::Port => self.port = Some(parsed(parser.value()?, parse_port)?),
             OptionName::Host => self.host = Some(parser.value()?.string()?),
             OptionName::Listen => self.endpoints.push(parsed(parser.value()?, str::parse)?),
+            OptionName::ReusePort => self.sharing = Sharing::Shared,
+            OptionName::ReadyPath => self.ready_path = Some(parsed(parser.value()?, parse_path)?),
+            OptionName::DrainDelay => self.drain_delay = Some(parsed(parser.value()?, parse_delay)?),
             OptionName::Workers => self.workers = Some(parser.value()?.parse()?),
             OptionName::Silent => self.silent = true,
         }
@@ -223,26 +242,30 @@ impl Options {
         self.port.iter().for_each(|port| push("--port", port.to_string()));
         self.host.iter().for_each(|host| push("--host", host.clone()));
         self.endpoints.iter().for_each(|endpoint| push("--listen", endpoint.to_string()));
+        self.ready_path.iter().for_each(|path| push("--ready-path", path.clone()));
+        self.drain_delay.iter().for_each(|delay| push("--drain-delay", delay.as_secs_f64().to_string()));
         self.workers.iter().for_each(|workers| push("--workers", workers.to_string()));
+        args.extend((self.sharing == Sharing::Shared).then(|| "--reuse-port".into()));
         args.extend(self.silent.then(|| "--silent".into()));
         args
     }
 
     fn serve(self, handler: impl Handler) -> io::Result<()> {
-        let mut server = serve(handler);
-        for endpoint in self.endpoints()? {
-            server = server.bind(&endpoint)?;
-        }
-        if let Some(workers) = self.workers {
-            server = server.workers(workers.get());
-        }
-        if !self.silent {
-            for url in server.urls() {
+        let bound =
+            self.endpoints()?.iter().map(|endpoint| endpoint.bind(self.sharing)).collect::<io::Result<Vec<_>>>()?;
+        let server = Server {
+            bound: bound.into_iter().flatten().collect(),
+            workers: self.workers.map(NonZero::get),
+            ready_path: self.ready_path,
+            drain_delay: self.drain_delay.unwrap_or_default(),
+            ..serve(handler)
+        };
+        server.run_and_say(|urls| {
+            for url in urls.iter().filter(|_| !self.silent) {
                 // Nobody need be there to read it.
                 let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
             }
-        }
-        server.run()
+        })
     }
 
     /// Where to listen, with what the environment says.
@@ -251,9 +274,20 @@ impl Options {
     ///
     /// `PORT` is not a port number.
     pub fn endpoints(&self) -> io::Result<Vec<Endpoint>> {
-        match self.endpoints.as_slice() {
-            [] => Endpoint::tcp(self.host.clone(), self.port).map(|endpoint| vec![endpoint]),
-            endpoints => Ok(endpoints.to_vec()),
+        match (self.endpoints.as_slice(), &self.host, self.port) {
+            ([], None, None) => Endpoint::defaults(),
+            ([], ..) => Ok(vec![Endpoint::tcp(self.host.clone(), self.port)?]),
+            (endpoints, ..) => Ok(endpoints.to_vec()),
         }
     }
+}
+
+fn parse_path(text: &str) -> io::Result<String> {
+    let path = text.starts_with('/').then(|| text.to_owned());
+    path.ok_or_else(|| invalid(format!("{text:?} is not a path: it begins with /")))
+}
+
+fn parse_delay(text: &str) -> io::Result<Duration> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| invalid(format!("{text:?} is not a time: give a number of seconds")))
 }

@@ -1,38 +1,74 @@
 //! [`Endpoint`]: where a server listens, as text and as sockets.
 
+use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::iter;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::str::FromStr;
 
-use rustix::net::sockopt;
+use rustix::io::FdFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
+#[cfg(target_os = "linux")]
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 /// How many connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
 
-/// `tcp://host:port`, `unix:/path` or `fd:0`, a listening socket that this process was started with as its stdin.
+/// The number of the first descriptor that is handed over with `LISTEN_FDS`.
+const LISTEN_FDS_START: i32 = 3;
+
+/// `tcp://host:port`, `unix:/path`, or `fd:0`, a listening socket that this process was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A host name or address, an IPv6 address without its brackets, and a port; 0 picks a free one.
     Tcp(String, u16),
     /// The path of a socket file.
     Unix(PathBuf),
-    /// The standard input.
-    Stdin,
+    /// The number of a descriptor: 0, the standard input, or on Linux any.
+    Descriptor(i32),
+}
+
+/// Whether other processes may listen on the same port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// They may not.
+    #[default]
+    Exclusive,
+    /// Those that agree may, if the user is the same; the kernel spreads the connections.
+    Shared,
 }
 
 impl Endpoint {
+    /// Where to listen if nothing else was said: on the sockets that systemd has opened for us, or on a TCP endpoint.
+    ///
+    /// # Errors
+    ///
+    /// `PORT` is not a port number.
+    pub fn defaults() -> io::Result<Vec<Self>> {
+        let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+        match number("LISTEN_FDS") {
+            Some(count @ 1..) if number("LISTEN_PID") == Some(i64::from(process::id())) => {
+                Ok((LISTEN_FDS_START..).zip(0..count).map(|(number, _)| Endpoint::Descriptor(number)).collect())
+            }
+            _ => Ok(vec![Endpoint::tcp(None, None)?]),
+        }
+    }
+
     /// A TCP endpoint; what is not given comes from `HOST` and `PORT`, and else is 0.0.0.0 and 3000.
     ///
     /// # Errors
     ///
     /// `PORT` is not a port number.
     pub fn tcp(host: Option<String>, port: Option<u16>) -> io::Result<Self> {
-        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
         let host = host.or_else(|| variable("HOST")).unwrap_or_else(|| "0.0.0.0".to_owned());
         let port = match (port, variable("PORT")) {
             (Some(port), _) => port,
@@ -51,20 +87,18 @@ impl Endpoint {
     pub(super) fn authority(&self) -> String {
         match self {
             Endpoint::Tcp(host, port) => format!("{}:{port}", bracketed(host)),
-            Endpoint::Unix(_) | Endpoint::Stdin => "localhost".to_owned(),
+            Endpoint::Unix(_) | Endpoint::Descriptor(_) => "localhost".to_owned(),
         }
     }
 
     /// Opens the sockets of the endpoint: one, but two for `localhost` where there is IPv6.
-    pub(super) fn bind(&self) -> io::Result<Vec<Bound>> {
-        let failed =
-            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {self}: {}", advice(error)));
+    pub(super) fn bind(&self, sharing: Sharing) -> io::Result<Vec<Bound>> {
         match self {
-            Endpoint::Tcp(host, port) => bind_tcp(host, *port),
+            Endpoint::Tcp(host, port) => bind_tcp(host, *port, sharing),
             Endpoint::Unix(path) => bind_unix(path).map(|bound| vec![bound]),
-            Endpoint::Stdin => Bound::inherited(io::stdin().as_fd().try_clone_to_owned()).map(|bound| vec![bound]),
+            Endpoint::Descriptor(number) => inherit(*number).map(|bound| vec![bound]),
         }
-        .map_err(failed)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {self}: {}", advice(error))))
     }
 }
 
@@ -73,7 +107,7 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Tcp(..) => write!(f, "tcp://{}", self.authority()),
             Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
-            Endpoint::Stdin => f.write_str("fd:0"),
+            Endpoint::Descriptor(number) => write!(f, "fd:{number}"),
         }
     }
 }
@@ -85,8 +119,8 @@ impl FromStr for Endpoint {
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Endpoint::Unix(path.into()));
         }
-        if text == "fd:0" {
-            return Ok(Endpoint::Stdin);
+        if let Some(Ok(number @ 0..)) = text.strip_prefix("fd:").map(str::parse) {
+            return Ok(Endpoint::Descriptor(number));
         }
         let tcp = text.strip_prefix("tcp://").and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'));
         match tcp {
@@ -120,7 +154,7 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-fn invalid(message: String) -> io::Error {
+pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
@@ -136,47 +170,75 @@ fn advice(error: io::Error) -> String {
 
 /// An open listening socket, and the file of a Unix socket, which is removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Bound {
-    pub(super) socket: OwnedFd,
+pub struct Bound {
+    /// The socket.
+    pub socket: OwnedFd,
     pub(super) endpoint: Endpoint,
     pub(super) file: Option<SocketFile>,
 }
 
-impl Bound {
-    /// Takes over a socket that somebody else has opened.
-    fn inherited(socket: io::Result<OwnedFd>) -> io::Result<Self> {
-        let socket = socket?;
-        if !sockopt::socket_acceptconn(&socket).unwrap_or(false) {
-            return Err(invalid("it is not a listening socket".to_owned()));
+/// Takes over a socket that somebody else has opened.
+fn inherit(number: i32) -> io::Result<Bound> {
+    let socket = descriptor(number)?;
+    if !sockopt::socket_acceptconn(&socket).unwrap_or(false) {
+        return Err(invalid("it is not a listening socket".to_owned()));
+    }
+    let address = rustix::net::getsockname(&socket)?;
+    let path = || Some(SocketAddrUnix::try_from(address.clone()).ok()?.path()?.into_owned().into_bytes());
+    let endpoint = match SocketAddr::try_from(address.clone()) {
+        Ok(address) => {
+            sockopt::set_tcp_nodelay(&socket, true)?;
+            Endpoint::Tcp(address.ip().to_string(), address.port())
         }
-        let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?).ok();
-        let endpoint =
-            address.map_or(Endpoint::Stdin, |address| Endpoint::Tcp(address.ip().to_string(), address.port()));
-        Ok(Bound { socket, endpoint, file: None })
+        Err(_) => path().map_or(Endpoint::Descriptor(number), |path| Endpoint::Unix(OsString::from_vec(path).into())),
+    };
+    Ok(Bound { socket, endpoint, file: None })
+}
+
+/// Another for a descriptor of which only the number is known: taken from ourselves as from any process, because that
+/// needs no unsafe code.
+fn descriptor(number: i32) -> io::Result<OwnedFd> {
+    #[cfg(target_os = "linux")]
+    if number > 0 {
+        let ourselves = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        return Ok(rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?);
+    }
+    match number {
+        0 => io::stdin().as_fd().try_clone_to_owned(),
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
-/// `localhost` needs no resolver, which an empty image does not have.
-fn bind_tcp(host: &str, port: u16) -> io::Result<Vec<Bound>> {
+fn bind_tcp(host: &str, port: u16, sharing: Sharing) -> io::Result<Vec<Bound>> {
+    let bind = |address: SocketAddr| bind_address(address, host, sharing);
     if host != "localhost" {
-        return Ok(vec![bind_address((host, port), host)?]);
+        let none = Err(io::ErrorKind::AddrNotAvailable.into());
+        let addresses = (host, port).to_socket_addrs()?;
+        return Ok(vec![addresses.fold(none, |bound, address| bound.or_else(|_| bind(address)))?]);
     }
-    let first = bind_address(("127.0.0.1", port), host)?;
+    // It needs no resolver, which an empty image does not have.
+    let first = bind((Ipv4Addr::LOCALHOST, port).into())?;
     let Endpoint::Tcp(_, port) = first.endpoint else { return Ok(vec![first]) };
-    match bind_address(("::1", port), host) {
-        Ok(second) => Ok(vec![first, second]),
+    match bind((Ipv6Addr::LOCALHOST, port).into()) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => Ok(vec![first]),
+        second => Ok(iter::once(first).chain(second).collect()),
     }
 }
 
-fn bind_address(address: impl ToSocketAddrs, host: &str) -> io::Result<Bound> {
-    let listener = TcpListener::bind(address)?;
-    let port = listener.local_addr()?.port();
-    rustix::net::listen(&listener, BACKLOG)?;
+fn bind_address(address: SocketAddr, host: &str, sharing: Sharing) -> io::Result<Bound> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if sharing == Sharing::Shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     // On Linux the accepted sockets inherit it.
-    sockopt::set_tcp_nodelay(&listener, true)?;
-    Ok(Bound { socket: listener.into(), endpoint: Endpoint::Tcp(host.to_owned(), port), file: None })
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let port = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?.port();
+    Ok(Bound { socket, endpoint: Endpoint::Tcp(host.to_owned(), port), file: None })
 }
 
 /// Replaces the file of a server that is gone, but not of one that answers, nor a file that is no socket.

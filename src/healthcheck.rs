@@ -45,7 +45,9 @@ impl Target {
         match &self.endpoint {
             Endpoint::Tcp(host, port) => self.ask(TcpStream::connect((connectable(host), *port))?),
             Endpoint::Unix(path) => self.ask(UnixStream::connect(path)?),
-            Endpoint::Stdin => Err(io::Error::new(io::ErrorKind::InvalidInput, "give tcp://HOST:PORT or unix:/PATH")),
+            Endpoint::Descriptor(_) => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "give tcp://HOST:PORT or unix:/PATH"))
+            }
         }
     }
 

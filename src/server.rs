@@ -1,19 +1,22 @@
 //! `serve`, [`Server`], [`Running`]: bind, accept, workers, graceful shutdown.
 
+use std::convert::Infallible;
+use std::env;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_io::Timer;
 use async_signal::{Signal, Signals};
-use futures_lite::future::{block_on, poll_fn, poll_once, yield_now};
+use futures_lite::future::{block_on, pending, poll_once, yield_now};
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::LocalExecutor;
@@ -22,12 +25,13 @@ use smol::lock::Semaphore;
 
 use super::connection::serve_peer;
 use super::drain::Connections;
-use super::endpoint::{Bound, Endpoint, SocketFile};
-use super::error::log;
+use super::endpoint::{Bound, Endpoint, Sharing, SocketFile};
+use super::error::{Result, log};
 use super::handler::Handler;
 use super::limits::Limits;
-use super::poller::{Entry, Listener, Poller, Socket};
-use super::request::Peer;
+use super::poller::{Listener, Poller, Socket};
+use super::request::{Peer, Request};
+use super::response::{Response, send};
 
 /// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -53,32 +57,33 @@ const DESCRIPTORS_MAX: u64 = 1 << 20;
 /// # std::io::Result::Ok(())
 /// ```
 pub fn serve<H: Handler>(handler: H) -> Server<H> {
-    Server { handler, bound: Vec::new(), workers: None, limits: Limits::default() }
+    let (bound, limits) = (Vec::new(), Limits::default());
+    Server { handler, bound, workers: None, limits, ready_path: None, drain_delay: Duration::ZERO }
 }
 
 /// A server that is not running yet; made by [`serve`].
 pub struct Server<H> {
-    handler: H,
-    bound: Vec<Bound>,
-    workers: Option<usize>,
-    limits: Limits,
+    pub(super) handler: H,
+    pub(super) bound: Vec<Bound>,
+    pub(super) workers: Option<usize>,
+    pub(super) limits: Limits,
+    /// Where the server itself says whether more requests are welcome.
+    pub(super) ready_path: Option<String>,
+    /// How long it goes on after it was told to stop and has said so.
+    pub(super) drain_delay: Duration,
 }
 
 impl<H: Handler> Server<H> {
     /// Opens an endpoint: `tcp://host:port`, `unix:/path`, or `fd:0` for a socket that is the standard input.
     ///
-    /// May be called again for more of them. Port 0 picks a free port. Without any, the server listens on `HOST` and
-    /// `PORT` of the environment, and else on 0.0.0.0 and 3000. The socket file of a server that is gone is replaced.
+    /// May be called again for more of them. Port 0 picks a free port. Without any, the server listens on the sockets that
+    /// systemd hands over (`LISTEN_FDS`), else on `HOST` and `PORT` of the environment, else on 0.0.0.0 and 3000. The socket file of a server that is gone is replaced.
     ///
     /// # Errors
     ///
     /// The endpoint is malformed or cannot be opened.
-    pub fn listen(self, endpoint: &str) -> io::Result<Self> {
-        self.bind(&endpoint.parse()?)
-    }
-
-    pub(super) fn bind(mut self, endpoint: &Endpoint) -> io::Result<Self> {
-        self.bound.extend(endpoint.bind()?);
+    pub fn listen(mut self, endpoint: &str) -> io::Result<Self> {
+        self.bound.extend(endpoint.parse::<Endpoint>()?.bind(Sharing::Exclusive)?);
         Ok(self)
     }
 
@@ -102,28 +107,20 @@ impl<H: Handler> Server<H> {
     ///
     /// The default endpoint cannot be opened, or a thread not be started; `Interrupted` after a second signal.
     pub fn run(self) -> io::Result<()> {
+        self.run_and_say(|_| ())
+    }
+
+    /// Runs, and says where as soon as a signal would be heeded.
+    pub(super) fn run_and_say(self, say: impl FnOnce(&[String])) -> io::Result<()> {
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+        let drain_delay = self.drain_delay;
         let mut running = self.start()?;
-        block_on(async {
-            let stopped = async {
-                signals.next().await;
-                Ok(())
-            };
-            let failed = async {
-                // Before they are told to stop, workers only end if they fail.
-                let _ = running.done.recv().await;
-                Err(io::Error::other("no worker could go on"))
-            };
-            stopped.or(failed).await?;
-            running.drain();
-            let interrupted = async {
-                signals.next().await;
-                Err(io::ErrorKind::Interrupted.into())
-            };
-            let drained = running.drained().or(interrupted).await;
-            running.abandon();
-            drained
-        })
+        say(running.urls());
+        notify("READY=1");
+        let served = block_on(running.serve(&mut signals, drain_delay));
+        // The process ends anyway, so nobody waits for them.
+        running.threads.clear();
+        served
     }
 
     /// Serves from threads of its own, and returns.
@@ -148,48 +145,55 @@ impl<H: Handler> Server<H> {
     /// ```
     pub fn start(mut self) -> io::Result<Running> {
         if self.bound.is_empty() {
-            self = self.bind(&Endpoint::tcp(None, None)?)?;
+            for endpoint in Endpoint::defaults()? {
+                self.bound.extend(endpoint.bind(Sharing::Exclusive)?);
+            }
         }
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let workers = self.workers.unwrap_or_else(cores);
+        let urls = self.urls();
+        let (stop, stopped) = channel::bounded(1);
+        let (cut, is_cut) = channel::bounded(1);
+        let (ended, ends) = channel::unbounded();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut running =
+            Running { urls, stopping: stopping.clone(), stop, cut, ends, threads: Vec::new(), _files: Vec::new() };
         let places = Semaphore::new(self.limits.connections_max.min(descriptors_max()));
-        let service = Arc::new(Service { handler: self.handler, limits: self.limits, places });
-        let urls = urls(&self.bound);
-        let (done_sender, done) = channel::unbounded();
-        let mut running = Running { urls, workers: Vec::new(), done, _files: Vec::new() };
+        let (handler, limits, ready_path) = (self.handler, self.limits, self.ready_path);
+        let service = Arc::new(Service { handler, limits, ready_path, stopping, places, stopped, is_cut });
         for number in 0..workers {
             let doors = self.bound.iter().map(Door::new).collect::<io::Result<Vec<_>>>()?;
-            let (control, commands) = channel::bounded(1);
-            let (service, done) = (service.clone(), done_sender.clone());
+            let (service, ended) = (service.clone(), ended.clone());
             let thread = thread::Builder::new().name(format!("micro-smol-{number}"));
-            let thread = thread.spawn(move || {
-                if let Err(error) = work(&service, doors, &commands, &done) {
-                    log(format_args!("a worker failed: {error}"));
-                }
-            })?;
-            running.workers.push(Worker { control, thread });
+            // It fails if nobody waits for it.
+            running.threads.push(thread.spawn(move || drop(ended.try_send(work(&service, doors))))?);
         }
         running._files = self.bound.into_iter().filter_map(|bound| bound.file).collect();
         Ok(running)
     }
+}
 
-    /// The URLs of the endpoints that are open.
-    pub(super) fn urls(&self) -> Vec<String> {
-        urls(&self.bound)
+impl<H> Server<H> {
+    /// One for each endpoint; `localhost` may be two sockets, but is one endpoint.
+    fn urls(&self) -> Vec<String> {
+        let mut urls: Vec<_> = self.bound.iter().map(|bound| bound.endpoint.url()).collect();
+        urls.dedup();
+        urls
     }
 }
 
 impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("urls", &urls(&self.bound)).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server").field("urls", &self.urls()).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
-/// One line for each endpoint; `localhost` may be two sockets, but is one endpoint.
-fn urls(bound: &[Bound]) -> Vec<String> {
-    let mut urls: Vec<_> = bound.iter().map(|bound| bound.endpoint.url()).collect();
-    urls.dedup();
-    urls
+/// Tells whoever started this process how it is, if that wants to know, as systemd does (sd_notify).
+fn notify(state: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path)) {
+        log(format_args!("cannot notify of {state}: {error}"));
+    }
 }
 
 /// A server that is running; made by [`Server::start`] and [`listen`](super::listen()).
@@ -198,20 +202,16 @@ fn urls(bound: &[Bound]) -> Vec<String> {
 #[derive(Debug)]
 pub struct Running {
     urls: Vec<String>,
-    workers: Vec<Worker>,
-    done: Receiver<io::Result<()>>,
+    stopping: Arc<AtomicBool>,
+    /// Closed to have the workers accept no more, and end when their connections have.
+    stop: Sender<Infallible>,
+    /// Closed to have the workers end at once.
+    cut: Sender<Infallible>,
+    /// How each worker ended.
+    ends: Receiver<io::Result<()>>,
+    threads: Vec<JoinHandle<()>>,
     _files: Vec<SocketFile>,
 }
-
-#[derive(Debug)]
-struct Worker {
-    control: Sender<Drain>,
-    thread: JoinHandle<()>,
-}
-
-/// Asks a worker to accept no more and to end when its connections have. A worker whose control is closed ends at once.
-#[derive(Debug)]
-struct Drain;
 
 impl Running {
     /// Returns the URL of the first endpoint, without a slash at its end: `http://127.0.0.1:3000`, `unix:/path`.
@@ -230,37 +230,48 @@ impl Running {
     ///
     /// `TimedOut` if some were not done within `drain_timeout`; they are cut.
     pub fn stop(self) -> io::Result<()> {
-        self.drain();
-        block_on(self.drained())
+        block_on(self.drain())
     }
 
-    fn drain(&self) {
-        for worker in &self.workers {
-            // It fails if the worker has been asked already.
-            let _ = worker.control.try_send(Drain);
-        }
+    /// Returns when the workers have ended after the first signal, or at the second.
+    async fn serve(&self, signals: &mut Signals, drain_delay: Duration) -> io::Result<()> {
+        let told = async {
+            signals.next().await;
+            Ok(())
+        };
+        let failed = async {
+            // Before they are told to stop, workers only end if they fail.
+            self.ends.recv().await.map_err(io::Error::other)?.and(Err(io::Error::other("a worker has ended")))
+        };
+        told.or(failed).await?;
+        self.stopping.store(true, Ordering::Relaxed);
+        notify("STOPPING=1");
+        let told_again = async {
+            signals.next().await;
+            Err(io::ErrorKind::Interrupted.into())
+        };
+        let drained = async {
+            Timer::after(drain_delay).await;
+            self.drain().await
+        };
+        drained.or(told_again).await
     }
 
-    async fn drained(&self) -> io::Result<()> {
+    async fn drain(&self) -> io::Result<()> {
+        self.stop.close();
         let mut outcome = Ok(());
-        for _ in &self.workers {
-            outcome = outcome.and(self.done.recv().await.unwrap_or(Ok(())));
+        while let Ok(ended) = self.ends.recv().await {
+            outcome = outcome.and(ended);
         }
         outcome
-    }
-
-    /// Lets the threads be, for a process that ends anyway.
-    fn abandon(&mut self) {
-        self.workers.clear();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let (controls, threads): (Vec<_>, Vec<_>) =
-            self.workers.drain(..).map(|worker| (worker.control, worker.thread)).unzip();
-        drop(controls);
-        for thread in threads.into_iter().filter(|thread| thread.thread().id() != thread::current().id()) {
+        self.cut.close();
+        let threads = self.threads.drain(..);
+        for thread in threads.filter(|thread| thread.thread().id() != thread::current().id()) {
             // A worker that panicked has said so.
             let _ = thread.join();
         }
@@ -271,21 +282,33 @@ impl Drop for Running {
 struct Service<H> {
     handler: H,
     limits: Limits,
+    ready_path: Option<String>,
+    stopping: Arc<AtomicBool>,
     /// As many as there may be connections.
     places: Semaphore,
+    stopped: Receiver<Infallible>,
+    is_cut: Receiver<Infallible>,
+}
+
+impl<H: Handler> Handler for Service<H> {
+    async fn call(&self, req: Request) -> Result<Response> {
+        if self.ready_path.as_deref() != Some(req.path()) {
+            return self.handler.call(req).await;
+        }
+        match self.stopping.load(Ordering::Relaxed) {
+            true => send(503, "Stopping"),
+            false => send(200, "Ready"),
+        }
+    }
 }
 
 /// How many descriptors connections may use, with the limit raised as far as we may.
 fn descriptors_max() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(DESCRIPTORS_MAX).min(DESCRIPTORS_MAX);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = Rlimit { current: Some(wanted), ..limit };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = raised;
-        }
-    }
-    let descriptors = limit.current.unwrap_or(wanted);
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let wanted = limit.maximum.map_or(DESCRIPTORS_MAX, |maximum| maximum.min(DESCRIPTORS_MAX)).max(current);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
+    let descriptors = if raised.is_ok() { wanted } else { current };
     usize::try_from(descriptors - descriptors / 8).unwrap_or(usize::MAX)
 }
 
@@ -302,46 +325,32 @@ impl Door {
 }
 
 /// The life of a worker: accept until told to stop, then let the connections end.
-fn work<H: Handler>(
-    service: &Service<H>,
-    doors: Vec<Door>,
-    commands: &Receiver<Drain>,
-    done: &Sender<io::Result<()>>,
-) -> io::Result<()> {
+fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
-    poller.block_on(
-        &connections.timers,
-        executor.run(async {
-            if host.accept_until(commands.recv(), doors).await?.is_err() {
-                return Ok(());
-            }
-            let time_out = async {
-                Timer::after(service.limits.drain_timeout).await;
-                Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
-            };
-            let drained = async {
-                connections.drain().await;
-                Ok(())
-            };
-            // It fails if nobody waits for it.
-            let _ = done.try_send(drained.or(time_out).await);
+    let served = async {
+        host.accept_until_stopped(doors).await?;
+        let time_out = async {
+            Timer::after(service.limits.drain_timeout).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
+        };
+        let drained = async {
+            connections.drain().await;
             Ok(())
-        }),
-    )?
+        };
+        drained.or(time_out).await
+    };
+    let cut = async {
+        let _ = service.is_cut.recv().await;
+        Ok(())
+    };
+    poller.block_on(&connections.timers, executor.run(served.or(cut)))?
 }
 
 /// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an
 /// ordinary end would say that it has the whole response.
 struct Cut(Option<Socket>);
-
-impl Cut {
-    /// Lets the connection end in the ordinary way.
-    fn spare(mut self) {
-        self.0 = None;
-    }
-}
 
 impl Drop for Cut {
     fn drop(&mut self) {
@@ -359,11 +368,17 @@ struct Host<'a, 'e, H> {
 }
 
 impl<H: Handler> Host<'_, '_, H> {
-    /// Accepts connections until `stop` is ready; then those that the kernel has accepted for us, and closes the sockets.
-    async fn accept_until<T>(&self, stop: impl Future<Output = T>, doors: Vec<Door>) -> io::Result<T> {
+    /// Accepts connections until told to stop; then those that the kernel has accepted for us, and closes the sockets.
+    async fn accept_until_stopped(&self, doors: Vec<Door>) -> io::Result<()> {
         let open = |door: Door| Ok((Listener::new(self.poller, door.socket)?, door.authority));
         let doors = doors.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
-        let stopped = self.accept_all(&doors).or(stop).await;
+        let accepting = doors.iter().fold(pending().boxed_local(), |others, ((listener, _), authority)| {
+            others.or(self.accept(listener, authority)).boxed_local()
+        });
+        let stopped = async {
+            let _ = self.service.stopped.recv().await;
+        };
+        accepting.or(stopped).await;
         // What has come by now is in flight.
         let _ = (0..LAST_LOOKS).try_for_each(|_| self.poller.look().ok().filter(|count| *count > 0).map(drop));
         for ((listener, _entry), authority) in doors {
@@ -371,20 +386,7 @@ impl<H: Handler> Host<'_, '_, H> {
                 self.spawn(socket, peer_addr, &authority);
             }
         }
-        Ok(stopped)
-    }
-
-    async fn accept_all<T>(&self, doors: &[((Listener, Entry<'_>), Arc<str>)]) -> T {
-        let doors = doors.iter();
-        let mut accepting: Vec<_> =
-            doors.map(|((door, _), authority)| Box::pin(self.accept(door, authority))).collect();
-        poll_fn(|cx| {
-            for accept in &mut accepting {
-                let _ = accept.as_mut().poll(cx);
-            }
-            Poll::Pending
-        })
-        .await
+        Ok(())
     }
 
     async fn accept(&self, listener: &Listener, authority: &Arc<str>) {
@@ -410,11 +412,11 @@ impl<H: Handler> Host<'_, '_, H> {
         let connection = async move {
             let _within_limit = service.places.acquire().await;
             let (socket, _entry) = Socket::new(poller, socket)?;
-            let cut = Cut(Some(socket.clone()));
-            let served = serve_peer(socket, peer, &place, &service.handler, &service.limits).await;
-            match served.as_ref().map_err(io::Error::kind) {
-                Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut) => drop(cut),
-                _ => cut.spare(),
+            let mut cut = Cut(Some(socket.clone()));
+            let served = serve_peer(socket, peer, &place, service, &service.limits).await;
+            let kind = served.as_ref().map_err(io::Error::kind);
+            if !matches!(kind, Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut)) {
+                cut.0 = None;
             }
             served
         };

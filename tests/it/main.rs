@@ -16,6 +16,7 @@ mod properties;
 mod request;
 mod response;
 mod server;
+mod supervised;
 mod support;
 mod tidy;
 mod upgrade;

@@ -16,13 +16,13 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 /// A service on a free port; it is killed when it is dropped.
-struct Service {
-    child: Child,
-    address: String,
+pub struct Service {
+    pub child: Child,
+    pub address: String,
 }
 
 impl Service {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -35,7 +35,7 @@ impl Service {
         TcpStream::connect(&self.address).unwrap()
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
@@ -53,7 +53,7 @@ impl Drop for Service {
     }
 }
 
-fn run(command: &mut Command) -> Output {
+pub fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -194,6 +194,9 @@ fn wrong_use_is_named_and_exits_with_2() {
         (&["-p", "tea"], "\"tea\" is not a port: give a number from 0 to 65535"),
         (&["-p", "65536"], "\"65536\" is not a port: give a number from 0 to 65535"),
         (&["-l", "tea"], "\"tea\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0"),
+        (&["-l", "fd:x"], "\"fd:x\" is not an endpoint"),
+        (&["--ready-path", "ready"], "\"ready\" is not a path: it begins with /"),
+        (&["--drain-delay", "-1"], "\"-1\" is not a time: give a number of seconds"),
         (&["-w", "0"], "0"),
         (&["-s=yes"], "yes"),
     ];

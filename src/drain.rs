@@ -4,19 +4,36 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use async_io::Timer;
+use futures_lite::FutureExt;
 use slab::Slab;
 
 use super::deadline::Timers;
+
+/// How long an idle connection is kept when the worker drains: a request may be on its way, which the peer believes to be
+/// in time, for the last response did not say that the connection ends.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The connections that are open. Draining asks each to end when it next has nothing to answer.
 #[derive(Default)]
 pub(super) struct Connections {
     /// What they wait for.
     pub(super) timers: Arc<Timers>,
-    draining: Cell<bool>,
+    phase: Cell<Phase>,
     open: RefCell<Slab<Option<Waker>>>,
-    drained: RefCell<Option<Waker>>,
+    emptied: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Serving,
+    /// A response is the last of its connection.
+    Draining,
+    /// An idle connection ends.
+    Ending,
 }
 
 impl Connections {
@@ -27,12 +44,21 @@ impl Connections {
 
     /// Asks the connections to end, and returns when there is none left.
     pub(super) async fn drain(&self) {
-        self.draining.set(true);
+        self.phase.set(Phase::Draining);
+        let grace = async {
+            Timer::after(GRACE).await;
+        };
+        self.emptied().or(grace).await;
+        self.phase.set(Phase::Ending);
         self.open.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).for_each(Waker::wake);
+        self.emptied().await;
+    }
+
+    async fn emptied(&self) {
         poll_fn(|cx| match self.open.borrow().is_empty() {
             true => Poll::Ready(()),
             false => {
-                self.drained.replace(Some(cx.waker().clone()));
+                self.emptied.replace(Some(cx.waker().clone()));
                 Poll::Pending
             }
         })
@@ -52,12 +78,12 @@ impl Place<'_> {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.connections.draining.get()
+        self.connections.phase.get() != Phase::Serving
     }
 
     /// Ready once the connection should end.
     pub(super) fn poll_draining(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_draining() {
+        if self.connections.phase.get() == Phase::Ending {
             return Poll::Ready(());
         }
         let mut open = self.connections.open.borrow_mut();
@@ -73,10 +99,6 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.connections.open.borrow_mut().try_remove(self.key);
-        if self.is_draining()
-            && let Some(waker) = self.connections.drained.take()
-        {
-            waker.wake();
-        }
+        self.connections.emptied.take().iter().for_each(Waker::wake_by_ref);
     }
 }

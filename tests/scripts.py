@@ -1,5 +1,6 @@
 """What the scripts in the directories beside this file have in common: tools, the service, a table of outcomes."""
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -86,6 +87,8 @@ class Service:
         command = command or [*micro_smol(), SERVICE]
         options = options or ("-H", "127.0.0.1", "-p", "0")
         self.process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True, **popen)
+        # Whatever happens to the script, the service does not outlive it.
+        atexit.register(self.process.kill)
         line = self.process.stdout.readline()
         if not line.startswith(STARTED):
             sys.exit(f"the service does not start: {line!r}")

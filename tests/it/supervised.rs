@@ -80,7 +80,7 @@ fn a_descriptor_that_is_no_listening_socket_is_named() {
 fn a_supervisor_is_told_when_it_is_ready_and_when_it_stops() {
     let path = std::env::temp_dir().join(format!("micro-smol-notify-{}", std::process::id()));
     let supervisor = UnixDatagram::bind(&path).unwrap();
-    let mut notice = move || {
+    let notice = move || {
         let mut buffer = [0; 64];
         let length = supervisor.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()

@@ -32,8 +32,13 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 
 /// Serves a handler as the command line says, until SIGINT or SIGTERM: the whole `main` of a service.
 ///
-/// The options are those of `micro-smol` that concern a server: `-p`, `-H`, `-l`, `-w`, `-s`, `-h` and `-v`. The exit
-/// code is 0 when done, 1 if it failed, 2 if it was used wrongly.
+/// The options are those of `micro-smol` that concern a server; `--help` shows them. The exit code is 0 when done, 1 if it
+/// failed, 2 if it was used wrongly. Without `-l`, `-p` and `-H` the sockets that systemd hands over (`LISTEN_FDS`) are
+/// used, if there are any. Whom `NOTIFY_SOCKET` names hears `READY=1` and `STOPPING=1`.
+///
+/// With `--reuse-port` several processes may listen on the same TCP port. With `--ready-path` the server itself answers
+/// that path, in the handler's stead: 200, but 503 from the first signal on. With `--drain-delay` it goes on for so many
+/// seconds after the signal, so that balancers have time to see that; a second signal ends it at once.
 ///
 /// With the arguments `healthcheck [URI]` it serves nothing but asks the service at `tcp://host:port`, `unix:/path` or
 /// `http://host:port/path`, by default where `HOST` and `PORT` say: 0 if it answers below 500 within 2 seconds, else 1.

@@ -43,12 +43,12 @@ impl Connections {
     }
 
     /// Asks the connections to end, and returns when there is none left.
-    pub(super) async fn drain(&self) {
+    ///
+    /// First all doors should be `closed`: a peer that is told to come again must not find one that is about to close.
+    pub(super) async fn drain(&self, closed: impl Future<Output = ()>) {
+        closed.or(grace()).await;
         self.phase.set(Phase::Draining);
-        let grace = async {
-            Timer::after(GRACE).await;
-        };
-        self.emptied().or(grace).await;
+        self.emptied().or(grace()).await;
         self.phase.set(Phase::Ending);
         self.open.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).for_each(Waker::wake);
         self.emptied().await;
@@ -64,6 +64,10 @@ impl Connections {
         })
         .await
     }
+}
+
+async fn grace() {
+    Timer::after(GRACE).await;
 }
 
 /// A connection's entry among those of its worker.

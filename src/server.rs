@@ -154,19 +154,20 @@ impl<H: Handler> Server<H> {
         let urls = self.urls();
         let (stop, stopped) = channel::bounded(1);
         let (cut, is_cut) = channel::bounded(1);
+        let (open, all_closed) = channel::bounded(1);
         let (ended, ends) = channel::unbounded();
         let stopping = Arc::new(AtomicBool::new(false));
         let mut running =
             Running { urls, stopping: stopping.clone(), stop, cut, ends, threads: Vec::new(), _files: Vec::new() };
         let places = Semaphore::new(self.limits.connections_max.min(descriptors_max()));
         let (handler, limits, ready_path) = (self.handler, self.limits, self.ready_path);
-        let service = Arc::new(Service { handler, limits, ready_path, stopping, places, stopped, is_cut });
+        let service = Arc::new(Service { handler, limits, ready_path, stopping, places, stopped, all_closed, is_cut });
         for number in 0..workers {
             let doors = self.bound.iter().map(Door::new).collect::<io::Result<Vec<_>>>()?;
-            let (service, ended) = (service.clone(), ended.clone());
+            let (service, open, ended) = (service.clone(), open.clone(), ended.clone());
             let thread = thread::Builder::new().name(format!("micro-smol-{number}"));
             // It fails if nobody waits for it.
-            running.threads.push(thread.spawn(move || drop(ended.try_send(work(&service, doors))))?);
+            running.threads.push(thread.spawn(move || drop(ended.try_send(work(&service, doors, open))))?);
         }
         running._files = self.bound.into_iter().filter_map(|bound| bound.file).collect();
         Ok(running)
@@ -287,6 +288,8 @@ struct Service<H> {
     /// As many as there may be connections.
     places: Semaphore,
     stopped: Receiver<Infallible>,
+    /// Closed when no worker accepts any more.
+    all_closed: Receiver<Infallible>,
     is_cut: Receiver<Infallible>,
 }
 
@@ -325,7 +328,7 @@ impl Door {
 }
 
 /// The life of a worker: accept until told to stop, then let the connections end.
-fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
+fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>, open: Sender<Infallible>) -> io::Result<()> {
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
@@ -336,7 +339,8 @@ fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
         };
         let drained = async {
-            connections.drain().await;
+            drop(open);
+            connections.drain(async { _ = service.all_closed.recv().await }).await;
             Ok(())
         };
         drained.or(time_out).await

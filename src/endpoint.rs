@@ -13,6 +13,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rustix::io::FdFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
@@ -175,6 +176,15 @@ pub struct Bound {
     pub socket: OwnedFd,
     pub(super) endpoint: Endpoint,
     pub(super) file: Option<SocketFile>,
+}
+
+/// A listening socket for a worker of its own, and the authority of a request that names none.
+pub(super) type Door = (OwnedFd, Arc<str>);
+
+impl Bound {
+    pub(super) fn door(&self) -> io::Result<Door> {
+        Ok((self.socket.try_clone()?, self.endpoint.authority().into()))
+    }
 }
 
 /// Takes over a socket that somebody else has opened.

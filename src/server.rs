@@ -1,6 +1,5 @@
 //! `serve`, [`Server`], [`Running`]: bind, accept, workers, graceful shutdown.
 
-use std::convert::Infallible;
 use std::env;
 use std::fmt;
 use std::io;
@@ -21,11 +20,11 @@ use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::LocalExecutor;
 use smol::channel::{self, Receiver, Sender};
-use smol::lock::Semaphore;
+use smol::lock::{Barrier, Semaphore};
 
 use super::connection::serve_peer;
 use super::drain::Connections;
-use super::endpoint::{Bound, Endpoint, Sharing, SocketFile};
+use super::endpoint::{Bound, Door, Endpoint, Sharing, SocketFile};
 use super::error::{Result, log};
 use super::handler::Handler;
 use super::limits::Limits;
@@ -152,22 +151,26 @@ impl<H: Handler> Server<H> {
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let workers = self.workers.unwrap_or_else(cores);
         let urls = self.urls();
-        let (stop, stopped) = channel::bounded(1);
-        let (cut, is_cut) = channel::bounded(1);
-        let (open, all_closed) = channel::bounded(1);
-        let (ended, ends) = channel::unbounded();
+        let (stop, stops) = channel::bounded(workers);
+        let (end, ends) = channel::bounded(workers);
         let stopping = Arc::new(AtomicBool::new(false));
         let mut running =
-            Running { urls, stopping: stopping.clone(), stop, cut, ends, threads: Vec::new(), _files: Vec::new() };
-        let places = Semaphore::new(self.limits.connections_max.min(descriptors_max()));
-        let (handler, limits, ready_path) = (self.handler, self.limits, self.ready_path);
-        let service = Arc::new(Service { handler, limits, ready_path, stopping, places, stopped, all_closed, is_cut });
+            Running { urls, stopping: stopping.clone(), stop, ends, threads: Vec::new(), _files: Vec::new() };
+        let service = Arc::new(Service {
+            places: Semaphore::new(self.limits.connections_max.min(descriptors_max())),
+            handler: self.handler,
+            limits: self.limits,
+            ready_path: self.ready_path,
+            stopping,
+            stops,
+            all_closed: Barrier::new(workers),
+        });
         for number in 0..workers {
-            let doors = self.bound.iter().map(Door::new).collect::<io::Result<Vec<_>>>()?;
-            let (service, open, ended) = (service.clone(), open.clone(), ended.clone());
+            let doors = self.bound.iter().map(Bound::door).collect::<io::Result<Vec<_>>>()?;
+            let (service, end) = (service.clone(), end.clone());
             let thread = thread::Builder::new().name(format!("micro-smol-{number}"));
             // It fails if nobody waits for it.
-            running.threads.push(thread.spawn(move || drop(ended.try_send(work(&service, doors, open))))?);
+            running.threads.push(thread.spawn(move || drop(end.try_send(work(&service, doors))))?);
         }
         running._files = self.bound.into_iter().filter_map(|bound| bound.file).collect();
         Ok(running)
@@ -204,10 +207,8 @@ fn notify(state: &str) {
 pub struct Running {
     urls: Vec<String>,
     stopping: Arc<AtomicBool>,
-    /// Closed to have the workers accept no more, and end when their connections have.
-    stop: Sender<Infallible>,
-    /// Closed to have the workers end at once.
-    cut: Sender<Infallible>,
+    /// Asks a worker to accept no more and to end when its connections have. When it is closed they end at once.
+    stop: Sender<()>,
     /// How each worker ended.
     ends: Receiver<io::Result<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -259,7 +260,7 @@ impl Running {
     }
 
     async fn drain(&self) -> io::Result<()> {
-        self.stop.close();
+        while self.stop.try_send(()).is_ok() {}
         let mut outcome = Ok(());
         while let Ok(ended) = self.ends.recv().await {
             outcome = outcome.and(ended);
@@ -270,7 +271,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.cut.close();
+        self.stop.close();
         let threads = self.threads.drain(..);
         for thread in threads.filter(|thread| thread.thread().id() != thread::current().id()) {
             // A worker that panicked has said so.
@@ -287,10 +288,10 @@ struct Service<H> {
     stopping: Arc<AtomicBool>,
     /// As many as there may be connections.
     places: Semaphore,
-    stopped: Receiver<Infallible>,
-    /// Closed when no worker accepts any more.
-    all_closed: Receiver<Infallible>,
-    is_cut: Receiver<Infallible>,
+    /// One for each worker.
+    stops: Receiver<()>,
+    /// Where they meet when they accept no more.
+    all_closed: Barrier,
 }
 
 impl<H: Handler> Handler for Service<H> {
@@ -315,41 +316,26 @@ fn descriptors_max() -> usize {
     usize::try_from(descriptors - descriptors / 8).unwrap_or(usize::MAX)
 }
 
-/// A listening socket for a worker of its own, and what its connections should know of it.
-struct Door {
-    socket: OwnedFd,
-    authority: Arc<str>,
-}
-
-impl Door {
-    fn new(bound: &Bound) -> io::Result<Self> {
-        Ok(Door { socket: bound.socket.try_clone()?, authority: bound.endpoint.authority().into() })
-    }
-}
-
 /// The life of a worker: accept until told to stop, then let the connections end.
-fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>, open: Sender<Infallible>) -> io::Result<()> {
+fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
     let (poller, connections) = (Poller::new()?, Connections::default());
     let executor = LocalExecutor::new();
     let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
     let served = async {
-        host.accept_until_stopped(doors).await?;
+        if host.accept_until(service.stops.recv(), doors).await?.is_err() {
+            return Ok(());
+        }
         let time_out = async {
             Timer::after(service.limits.drain_timeout).await;
             Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
         };
         let drained = async {
-            drop(open);
-            connections.drain(async { _ = service.all_closed.recv().await }).await;
+            connections.drain(async { _ = service.all_closed.wait().await }).await;
             Ok(())
         };
         drained.or(time_out).await
     };
-    let cut = async {
-        let _ = service.is_cut.recv().await;
-        Ok(())
-    };
-    poller.block_on(&connections.timers, executor.run(served.or(cut)))?
+    poller.block_on(&connections.timers, executor.run(served))?
 }
 
 /// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an
@@ -372,17 +358,14 @@ struct Host<'a, 'e, H> {
 }
 
 impl<H: Handler> Host<'_, '_, H> {
-    /// Accepts connections until told to stop; then those that the kernel has accepted for us, and closes the sockets.
-    async fn accept_until_stopped(&self, doors: Vec<Door>) -> io::Result<()> {
-        let open = |door: Door| Ok((Listener::new(self.poller, door.socket)?, door.authority));
+    /// Accepts connections until `stop` is ready; then those that the kernel has accepted for us, and closes the sockets.
+    async fn accept_until<T>(&self, stop: impl Future<Output = T>, doors: Vec<Door>) -> io::Result<T> {
+        let open = |(socket, authority)| Ok((Listener::new(self.poller, socket)?, authority));
         let doors = doors.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
         let accepting = doors.iter().fold(pending().boxed_local(), |others, ((listener, _), authority)| {
             others.or(self.accept(listener, authority)).boxed_local()
         });
-        let stopped = async {
-            let _ = self.service.stopped.recv().await;
-        };
-        accepting.or(stopped).await;
+        let stopped = accepting.or(stop).await;
         // What has come by now is in flight.
         let _ = (0..LAST_LOOKS).try_for_each(|_| self.poller.look().ok().filter(|count| *count > 0).map(drop));
         for ((listener, _entry), authority) in doors {
@@ -390,10 +373,10 @@ impl<H: Handler> Host<'_, '_, H> {
                 self.spawn(socket, peer_addr, &authority);
             }
         }
-        Ok(())
+        Ok(stopped)
     }
 
-    async fn accept(&self, listener: &Listener, authority: &Arc<str>) {
+    async fn accept<T>(&self, listener: &Listener, authority: &Arc<str>) -> T {
         loop {
             // At the limit the kernel holds what comes.
             drop(self.service.places.acquire().await);

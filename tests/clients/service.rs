@@ -1,8 +1,8 @@
 //! What the scripts of this directory and its neighbours ask: `micro-smol tests/clients/service.rs`.
 
-use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader, Cursor};
+use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader, Cursor, copy, split};
 use micro_smol::smol::Timer;
-use micro_smol::{Body, IntoResponse, Method, Request, Response, Result, buffer, create_error, send, stream};
+use micro_smol::{Body, IntoResponse, Method, Request, Response, Result, buffer, create_error, send, stream, upgrade};
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -34,6 +34,10 @@ fn small(req: &Request) -> Result<Response> {
         "/peer" => format!("{:?}", req.peer_addr()).into_response(),
         "/remote" => req.remote().map(str::to_owned).into_response(),
         "/process" => process::id().into_response(),
+        "/upgrade" => Ok(upgrade(req, "echo", async |io| {
+            let (reader, writer) = split(io);
+            let _ = copy(reader, writer).await;
+        })),
         _ => Err(create_error(404, "There is no such thing")),
     }
 }

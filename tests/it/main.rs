@@ -21,3 +21,4 @@ mod support;
 mod tidy;
 mod upgrade;
 mod values;
+mod vendor;

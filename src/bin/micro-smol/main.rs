@@ -1,6 +1,7 @@
 //! The command `micro-smol`: has cargo compile one file or package, and becomes the service.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod arguments;
 mod build;
 mod cache;
 mod entry;
@@ -26,6 +27,7 @@ Usage: micro-smol [options] [FILE.rs | DIRECTORY]
 Compiles and serves what exports a handler: a file, or a package; by default the
 package in this directory, else ./index.rs. Or, with the same as ENTRY:
 
+    vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
 
 ";
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
 fn run(parser: Parser) -> Result<(), Exit> {
     match env::args().nth(1).as_deref() {
         Some("healthcheck") => healthcheck(parser),
+        Some("vendor") => vendor::vendor(parser),
         _ => serve(&parse(parser)?).map(|never| match never {}),
     }
 }

@@ -1,14 +1,23 @@
 //! The library's own source, carried inside this program: a file needs neither a registry nor a checkout to be served.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use lexopt::Parser;
+use micro_smol::cli::Exit;
+
+use super::arguments::arguments;
 use super::cache;
+use super::package::dependency;
 
 /// The versions of the dependencies that this program was tested with.
 pub const LOCK: &str = include_str!("../../../Cargo.lock");
 
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
+
+const LICENSE: &str = include_str!("../../../LICENSE");
+
 const FILES: &[(&str, &str)] = &[
-    ("Cargo.toml", include_str!("../../../Cargo.toml")),
     ("src/cli.rs", include_str!("../../cli.rs")),
     ("src/connection.rs", include_str!("../../connection.rs")),
     ("src/content.rs", include_str!("../../content.rs")),
@@ -39,11 +48,96 @@ const FILES: &[(&str, &str)] = &[
     ("src/wire.rs", include_str!("../../wire.rs")),
 ];
 
+/// Files, each with its path and its text.
+pub type Files = Vec<(PathBuf, String)>;
+
 /// Unpacks the library into the cache, where it is not there yet, and says where.
 pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
-    let library = cache.join(format!("library-{}", cache::key(FILES)));
-    FILES.iter().try_for_each(|(name, text)| cache::write(&library.join(name), text))?;
+    let files = package();
+    let library = cache.join(format!("library-{}", cache::key(&files)));
+    files.iter().try_for_each(|(path, text)| cache::write(&library.join(path), text))?;
     Ok(library)
+}
+
+/// `vendor [--module] [--force] DIRECTORY`: copies the library there, and prints what a manifest needs for it.
+pub fn vendor(parser: Parser) -> Result<(), Exit> {
+    let ([directory], flags) = arguments(parser, &["module", "force"])?;
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let (files, dependencies) = match has("--module") {
+        true => (module(), table("dependencies").to_owned() + "\n"),
+        false => (package(), dependency("micro-smol", "path", &directory)),
+    };
+    if !has("--force") {
+        refuse_changes(&directory, &files).map_err(|error| error + "; --force overwrites it")?;
+    }
+    write(&directory, &files)?;
+    print!("{dependencies}");
+    Ok(())
+}
+
+/// The library as a package: its source, its licence and as much of its manifest as that needs.
+pub fn package() -> Files {
+    let of_repository = |line: &&str| ["readme", "exclude"].iter().any(|key| line.starts_with(key));
+    let lines: Vec<&str> = table("package").lines().filter(|line| !of_repository(line)).collect();
+    let manifest = format!("{}\n\n{}\n", lines.join("\n"), table("dependencies"));
+    let source = FILES.iter().map(|(name, text)| (PathBuf::from(name), without_readme(text).to_owned()));
+    source.chain([("Cargo.toml".into(), manifest), ("LICENSE".into(), LICENSE.to_owned())]).collect()
+}
+
+/// The library as a module of another crate, which does not use all of it.
+fn module() -> Files {
+    const ATTRIBUTES: &str = "#![allow(dead_code, unused_imports, reason = \"vendored as a whole\")]\n#![forbid";
+    let version = format!("{:?}", env!("CARGO_PKG_VERSION"));
+    let edit = |(name, text): &(&str, &str)| match name.trim_start_matches("src/") {
+        "lib.rs" => ("mod.rs".into(), without_readme(text).replacen("#![forbid", ATTRIBUTES, 1)),
+        name => (name.into(), without_doctests(text).replace("env!(\"CARGO_PKG_VERSION\")", &version)),
+    };
+    FILES.iter().map(edit).chain([("LICENSE".into(), LICENSE.to_owned())]).collect()
+}
+
+/// A table of the manifest, with its name, and without a blank line.
+fn table(name: &str) -> &'static str {
+    let has_name = |table: &&str| table.strip_prefix('[').is_some_and(|rest| rest.starts_with(&format!("{name}]")));
+    MANIFEST.split("\n\n").find(has_name).unwrap_or_default()
+}
+
+/// The README, whose examples are tested with the library's, stays in the repository.
+fn without_readme(text: &str) -> &str {
+    text.split("\n#[cfg(doctest)]").next().unwrap_or_default()
+}
+
+/// The examples name a crate `micro_smol`, which they are no longer in.
+fn without_doctests(text: &str) -> String {
+    let mut is_example = false;
+    let edit = |line: &str| match line.split_once("/// ```") {
+        None => format!("{line}\n"),
+        Some((indent, _)) => {
+            is_example = !is_example;
+            format!("{indent}/// ```{}\n", if is_example { "ignore" } else { "" })
+        }
+    };
+    text.lines().map(edit).collect()
+}
+
+/// Refuses to write over a file that differs.
+pub fn refuse_changes(directory: &Path, files: &Files) -> Result<(), String> {
+    let differs = |(path, text): &(PathBuf, String)| {
+        Some(directory.join(path)).filter(|path| fs::read(path).is_ok_and(|old| old != text.as_bytes()))
+    };
+    match files.iter().find_map(differs) {
+        Some(path) => Err(format!("{} is there already, and differs", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Writes all files below a directory, which need not exist.
+pub fn write(directory: &Path, files: &Files) -> Result<(), String> {
+    for (path, text) in files {
+        let path = directory.join(path);
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -64,7 +158,6 @@ mod tests {
     #[test]
     fn every_file_of_the_library_is_carried() {
         let mut expected = source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "src");
-        expected.push("Cargo.toml".to_owned());
         expected.sort();
         assert_eq!(FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>(), expected);
     }

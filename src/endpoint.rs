@@ -99,7 +99,7 @@ impl Endpoint {
             Endpoint::Unix(path) => bind_unix(path).map(|bound| vec![bound]),
             Endpoint::Descriptor(number) => inherit(*number).map(|bound| vec![bound]),
         }
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {self}: {}", advice(error))))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {self}: {}", advice(self, error))))
     }
 }
 
@@ -129,7 +129,10 @@ impl FromStr for Endpoint {
                 let port = parse_port(port).map_err(|error| invalid(format!("{text}: {error}")))?;
                 Ok(Endpoint::Tcp(host.trim_matches(['[', ']']).to_owned(), port))
             }
-            _ => Err(invalid(format!("{text:?} is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0"))),
+            _ => Err(invalid(format!(
+                "{text:?} is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0; \
+                 more: micro-smol explain endpoint-invalid"
+            ))),
         }
     }
 }
@@ -140,7 +143,8 @@ impl FromStr for Endpoint {
 ///
 /// The text is not a number from 0 to 65535.
 pub fn parse_port(text: &str) -> io::Result<u16> {
-    text.parse().map_err(|_| invalid(format!("{text:?} is not a port: give a number from 0 to 65535")))
+    let advice = "give a number from 0 to 65535; more: micro-smol explain port-invalid";
+    text.parse().map_err(|_| invalid(format!("{text:?} is not a port: {advice}")))
 }
 
 /// A host with colons in it is an IPv6 address and stands in brackets (RFC 3986, 3.2.2).
@@ -159,14 +163,20 @@ pub(super) fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// What to do about an error, where the error does not say.
-fn advice(error: io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "the address is in use: stop what listens there, or choose another port".to_owned(),
-        io::ErrorKind::PermissionDenied => format!("{error}: ports below 1024 and foreign directories need privileges"),
-        io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
-        _ => error.to_string(),
-    }
+/// What to do about an error of an endpoint, where the error does not say.
+fn advice(endpoint: &Endpoint, error: io::Error) -> String {
+    let (what, page) = match (error.kind(), endpoint) {
+        (io::ErrorKind::AddrInUse, Endpoint::Unix(_)) => {
+            ("a server answers there, or it is no socket: stop it, or choose another path", "socket-in-use")
+        }
+        (io::ErrorKind::AddrInUse, _) => {
+            ("the address is in use: stop what listens there, or choose another port", "address-in-use")
+        }
+        (io::ErrorKind::PermissionDenied, Endpoint::Tcp(..)) => ("ports below 1024 need privileges", "port-privileged"),
+        (io::ErrorKind::AddrNotAvailable, _) => return "this machine does not have the address".to_owned(),
+        _ => return error.to_string(),
+    };
+    format!("{what}; more: micro-smol explain {page}")
 }
 
 /// An open listening socket, and the file of a Unix socket, which is removed when it is dropped.

@@ -133,10 +133,13 @@ fn wrong_use_is_reported_before_anything_else() {
     let cases: [(&[&str], &str); 7] = [
         (&["--fast", "missing.rs"], "invalid option '--fast'; --help shows the options"),
         (&["missing.rs", "-p"], "missing argument for option '-p'; --help shows the options"),
-        (&["-p", "65536", "missing.rs"], "\"65536\" is not a port: give a number from 0 to 65535"),
+        (
+            &["-p", "65536", "missing.rs"],
+            "\"65536\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid",
+        ),
         (
             &["--listen", "http://a", "missing.rs"],
-            "\"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0",
+            "\"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0; more: micro-smol explain endpoint-invalid",
         ),
         (&["-p", "1", "healthcheck", "tcp://a:1"], "unexpected argument \"tcp://a:1\"; --help shows the options"),
         (&["missing.rs", "other.rs"], "unexpected argument \"other.rs\"; --help shows the options"),
@@ -150,21 +153,23 @@ fn wrong_use_is_reported_before_anything_else() {
 
 #[test]
 fn a_bad_port_in_the_environment_is_reported_first() {
-    let message = "PORT: \"high\" is not a port: give a number from 0 to 65535";
+    let message = "PORT: \"high\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid";
     assert_fails(micro_smol(Path::new("/"), &["missing.rs"]).env("PORT", "high"), message);
 }
 
 #[test]
 fn a_missing_file_is_named() {
-    let message = "cannot serve missing.rs: No such file or directory (os error 2); name a FILE.rs or a directory";
+    let message = "cannot serve missing.rs: No such file or directory (os error 2); name a FILE.rs or a directory; more: micro-smol explain entry-not-existent";
     assert_fails(&mut micro_smol(Path::new("/"), &["missing.rs"]), message);
 }
 
 #[test]
 fn a_file_that_is_not_rust_is_refused() {
     let directory = files("not_rust", &[("page.html", "")]);
-    let message =
-        format!("cannot serve {}/page.html: it is no Rust file; name a FILE.rs or a directory", directory.display());
+    let message = format!(
+        "cannot serve {}/page.html: it is no Rust file; name a FILE.rs or a directory; more: micro-smol explain entry-not-rust",
+        directory.display()
+    );
     assert_fails(&mut micro_smol(&directory, &["page.html"]), &message);
 }
 
@@ -172,7 +177,8 @@ fn a_file_that_is_not_rust_is_refused() {
 fn a_file_without_a_handler_is_told_what_to_add() {
     let directory = files("no_handler", &[("index.rs", "async fn handler() {}\n")]);
     let advice = "add `pub async fn handler(req: Request) -> impl IntoResponse`";
-    let message = format!("{}/index.rs exports no handler: {advice}", directory.display());
+    let message =
+        format!("{}/index.rs exports no handler: {advice}; more: micro-smol explain no-handler", directory.display());
     assert_fails(&mut micro_smol(&directory, &[]), &message);
 }
 
@@ -180,7 +186,7 @@ fn a_file_without_a_handler_is_told_what_to_add() {
 fn a_directory_without_a_service_is_told_what_to_do() {
     let directory = directory("empty");
     let message = format!(
-        "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol hello.rs`",
+        "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol hello.rs`; more: micro-smol explain entry-missing",
         directory.display()
     );
     assert_fails(&mut micro_smol(&directory, &[]), &message);
@@ -195,7 +201,8 @@ fn malformed_frontmatter_is_named_with_its_line() {
     ];
     for (frontmatter, message) in cases {
         let directory = files("malformed_frontmatter", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
-        let message = format!("{}/index.rs:{message}", directory.display());
+        let message =
+            format!("{}/index.rs:{message}; more: micro-smol explain frontmatter-invalid", directory.display());
         assert_fails(&mut micro_smol(&directory, &[]), &message);
     }
 }
@@ -204,7 +211,8 @@ fn malformed_frontmatter_is_named_with_its_line() {
 fn a_missing_cargo_is_reported() {
     let directory = files("no_cargo", &[("index.rs", HANDLER)]);
     let mut command = micro_smol(&directory, &[]);
-    let message = "cargo was not found: install Rust, or add cargo's directory to PATH";
+    let message =
+        "cargo was not found: install Rust, or add cargo's directory to PATH; more: micro-smol explain cargo-not-found";
     assert_fails(command.env_remove("CARGO").env("PATH", ""), message);
 }
 
@@ -213,7 +221,10 @@ fn a_cache_that_cannot_be_written_is_reported() {
     let directory = files("no_cache", &[("index.rs", HANDLER)]);
     let said = failure(micro_smol(&directory, &[]).env("XDG_CACHE_HOME", "/dev/null"), 1);
     assert!(said.starts_with("micro-smol: cannot write /dev/null/micro-smol/"), "{said}");
-    assert!(said.ends_with("; XDG_CACHE_HOME says where the cache is\n"), "{said}");
+    assert!(
+        said.ends_with("; XDG_CACHE_HOME says where the cache is; more: micro-smol explain cache-not-writable\n"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -297,7 +308,7 @@ fn a_handler_of_the_wrong_type_is_shown_in_its_file() {
     let shown = [
         &*format!("--> {path}/index.rs:4:"),
         "2 | pub async fn handler(_: u8) {}\n",
-        "// line 2 has to be `pub async fn handler(req: Request) -> impl IntoResponse`\n",
+        "// line 2: micro-smol explain handler-type\n",
     ];
     assert_refused(&directory, "index.rs", &shown, &format!("{path}/index.rs does not compile; see above"));
 }
@@ -305,15 +316,19 @@ fn a_handler_of_the_wrong_type_is_shown_in_its_file() {
 #[test]
 fn what_cargo_says_of_frontmatter_has_the_files_line_numbers() {
     let cases = [
-        ("serde = 1\"", "Cargo.toml:4:"),
-        ("no-such-crate-for-micro-smol = \"1\"", "no matching package named `no-such-crate-for-micro-smol` found"),
+        ("serde = 1\"", "Cargo.toml:4:", "manifest-invalid"),
+        (
+            "no-such-crate-for-micro-smol = \"1\"",
+            "no matching package named `no-such-crate-for-micro-smol` found",
+            "dependency-unreachable",
+        ),
     ];
-    for (line, complaint) in cases {
+    for (line, complaint, page) in cases {
         let frontmatter = format!("\n---\n[dependencies]\n{line}\n---\n");
         let directory = files("bad_manifest", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
-        let message =
-            "index.rs:2: cargo cannot do what this frontmatter asks; see above, where its lines have the same numbers";
-        assert_refused(&directory, "index.rs", &[complaint], &format!("{}/{message}", directory.display()));
+        let what = "cargo cannot do what this frontmatter asks; see above, by line; more: micro-smol explain";
+        let message = format!("{}/index.rs:2: {what} {page}", directory.display());
+        assert_refused(&directory, "index.rs", &[complaint], &message);
     }
 }
 
@@ -333,7 +348,7 @@ fn an_address_in_use_is_reported() {
     let directory = files("in_use", &[("index.rs", HANDLER)]);
     let address = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", address.local_addr().unwrap());
-    let message = "the address is in use: stop what listens there, or choose another port";
+    let message = "the address is in use: stop what listens there, or choose another port; more: micro-smol explain address-in-use";
     let mut command = micro_smol(&directory, &["--debug", "--offline", "-l", &endpoint]);
     assert_fails(&mut command, &format!("cannot listen on {endpoint}: {message}"));
 }
@@ -373,7 +388,8 @@ fn a_package_that_cannot_be_served_is_told_why() {
     for (manifest, file, message) in cases {
         let directory =
             files("no_package", &[("Cargo.toml", &format!("{manifest}[workspace.metadata]\n")), (file, HANDLER)]);
-        let message = format!("{}/Cargo.toml: {message}", directory.display());
+        let message =
+            format!("{}/Cargo.toml: {message}; more: micro-smol explain manifest-invalid", directory.display());
         assert_fails(&mut micro_smol(&directory, &[]), &message);
     }
 }
@@ -381,10 +397,7 @@ fn a_package_that_cannot_be_served_is_told_why() {
 #[test]
 fn a_library_without_a_handler_is_told_what_to_export() {
     let directory = files("private", &[("Cargo.toml", &manifest("")), ("src/lib.rs", &HANDLER.replace("pub ", ""))]);
-    let shown = [
-        "function `handler` is private",
-        "// my_shop has to export `pub async fn handler(req: Request) -> impl IntoResponse`\n",
-    ];
+    let shown = ["function `handler` is private", "// micro-smol explain no-handler\n"];
     assert_refused(&directory, ".", &shown, &format!("{} does not compile; see above", directory.display()));
 }
 

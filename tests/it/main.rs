@@ -6,6 +6,7 @@ mod connection;
 mod content;
 mod errors;
 mod examples;
+mod explain;
 mod head;
 mod healthcheck;
 mod limits;

@@ -215,14 +215,14 @@ fn failing_is_named_and_exits_with_1() {
     let port = listener.local_addr().unwrap().port().to_string();
     let output = run(Command::new(example("hello")).args(["-H", "127.0.0.1", "-p", &port]));
     assert_eq!(output.status.code(), Some(1));
-    let advice = "the address is in use: stop what listens there, or choose another port";
+    let advice = "the address is in use: stop what listens there, or choose another port; more: micro-smol explain address-in-use";
     let message = format!("micro-smol: cannot listen on tcp://127.0.0.1:{port}: {advice}\n");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), message);
     let output = run(Command::new(example("hello")).env("PORT", "tea"));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "micro-smol: PORT: \"tea\" is not a port: give a number from 0 to 65535\n"
+        "micro-smol: PORT: \"tea\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid\n"
     );
 }
 

@@ -78,7 +78,7 @@ fn the_socket_file_of_a_server_that_is_gone_is_replaced() {
     let running = serve(hello).listen(&endpoint).unwrap().workers(1).start().unwrap();
     assert!(exchange_unix(&path).ends_with("Hello, world"));
     let error = serve(hello).listen(&endpoint).unwrap_err();
-    assert!(error.to_string().contains("the address is in use"), "a live one is not: {error}");
+    assert!(error.to_string().contains("a server answers there"), "a live one is not: {error}");
     assert!(exchange_unix(&path).ends_with("Hello, world"));
     drop(running);
 }
@@ -122,7 +122,7 @@ fn a_port_in_use_is_named() {
     let running = listen(hello).unwrap();
     let endpoint = running.url().replace("http", "tcp");
     let error = serve(hello).listen(&endpoint).unwrap_err();
-    let advice = "the address is in use: stop what listens there, or choose another port";
+    let advice = "the address is in use: stop what listens there, or choose another port; more: micro-smol explain address-in-use";
     assert_eq!(error.to_string(), format!("cannot listen on {endpoint}: {advice}"));
 }
 

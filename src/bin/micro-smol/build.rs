@@ -29,13 +29,16 @@ pub fn rustc(path_map: &OsStr) -> String {
 /// What cargo tells about a package, without its dependencies.
 pub fn metadata(manifest: &Path) -> Result<Value, String> {
     let output = run(cargo("metadata", manifest).args(["--no-deps", "--format-version", "1"]))?;
-    serde_json::from_slice(&output.stdout).map_err(|_| format!("cargo cannot read {}; see above", manifest.display()))
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", manifest.display())
+    })
 }
 
 /// Compiles an entry with these options of cargo and returns the executable's path.
 pub fn build(entry: &Entry, options: &[String]) -> Result<PathBuf, String> {
     let wrapper = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let mut command = cargo("build", &generate(entry)?);
+    let manifest = generate(entry)?;
+    let mut command = cargo("build", &manifest);
     command.args(["--message-format", "json-render-diagnostics"]).args(options);
     command.arg("--target-dir").arg(&entry.target_directory);
     command.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env(PATH_MAP, path_map(entry));
@@ -44,7 +47,10 @@ pub fn build(entry: &Entry, options: &[String]) -> Result<PathBuf, String> {
     let lines = output.stdout.split(|byte| *byte == b'\n');
     let messages: Vec<Value> = lines.flat_map(serde_json::from_slice).collect();
     let executable = messages.iter().find_map(|message| message["executable"].as_str());
-    executable.map(PathBuf::from).filter(|_| output.status.success()).ok_or_else(|| explain(entry, &messages))
+    executable
+        .map(PathBuf::from)
+        .filter(|_| output.status.success())
+        .ok_or_else(|| conclude(entry, &manifest, &messages))
 }
 
 fn cargo(subcommand: &str, manifest: &Path) -> Command {
@@ -55,21 +61,24 @@ fn cargo(subcommand: &str, manifest: &Path) -> Command {
 
 fn run(command: &mut Command) -> Result<Output, String> {
     command.stderr(Stdio::inherit()).output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "cargo was not found: install Rust, or add cargo's directory to PATH".to_owned(),
+        io::ErrorKind::NotFound => "cargo was not found: install Rust, or add cargo's directory to PATH; more: micro-smol explain cargo-not-found".to_owned(),
         _ => format!("cannot start cargo: {error}"),
     })
 }
 
-/// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it understands the manifest.
-fn explain(entry: &Entry, messages: &[Value]) -> String {
+/// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it has all dependencies.
+fn conclude(entry: &Entry, manifest: &Path, messages: &[Value]) -> String {
     let (path, file) = (entry.path.display(), entry.file.display());
-    match (messages, entry.source.opening) {
-        ([], Some(line)) => {
-            format!(
-                "{file}:{line}: cargo cannot do what this frontmatter asks; see above, where its lines have the same numbers"
-            )
-        }
-        ([], None) => format!("cargo cannot build {path}; see above"),
-        _ => format!("{path} does not compile; see above"),
+    if !messages.is_empty() {
+        return format!("{path} does not compile; see above");
     }
+    let what = match entry.source.opening {
+        Some(line) => format!("{file}:{line}: cargo cannot do what this frontmatter asks; see above, by line"),
+        None => format!("cargo cannot build {path}; see above"),
+    };
+    let mut reading = cargo("metadata", manifest);
+    let read = reading.args(["--no-deps", "--offline", "--format-version", "1"]).output();
+    let is_well_formed = read.is_ok_and(|output| output.status.success());
+    let page = if is_well_formed { "dependency-unreachable" } else { "manifest-invalid" };
+    format!("{what}; more: micro-smol explain {page}")
 }

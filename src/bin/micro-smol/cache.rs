@@ -11,7 +11,9 @@ use std::process;
 pub fn directory() -> Result<PathBuf, String> {
     let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let parent = named.or_else(|| env::home_dir().map(|home| home.join(".cache")));
-    parent.map(|parent| parent.join("micro-smol")).ok_or_else(|| "no place for a cache: set XDG_CACHE_HOME".to_owned())
+    parent.map(|parent| parent.join("micro-smol")).ok_or_else(|| {
+        "no place for a cache: set XDG_CACHE_HOME; more: micro-smol explain cache-not-writable".to_owned()
+    })
 }
 
 /// Writes a file unless it is the same already, so that cargo sees real changes only.
@@ -27,7 +29,10 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
 
 /// Says that the cache cannot be changed.
 pub fn refused(path: &Path, error: &io::Error) -> String {
-    format!("cannot write {}: {error}; XDG_CACHE_HOME says where the cache is", path.display())
+    format!(
+        "cannot write {}: {error}; XDG_CACHE_HOME says where the cache is; more: micro-smol explain cache-not-writable",
+        path.display()
+    )
 }
 
 /// A short name for a value, the same in every run.

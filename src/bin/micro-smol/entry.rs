@@ -29,7 +29,12 @@ impl Entry {
     /// Finds what the command line names.
     pub fn find(argument: Option<&Path>) -> Result<Self, String> {
         let named = argument.unwrap_or(Path::new("."));
-        let failed = |error| format!("cannot serve {}: {error}; name a FILE.rs or a directory", named.display());
+        let failed = |error| {
+            format!(
+                "cannot serve {}: {error}; name a FILE.rs or a directory; more: micro-smol explain entry-not-existent",
+                named.display()
+            )
+        };
         let path = named.canonicalize().map_err(failed)?;
         let index = path.join("index.rs");
         if !path.is_dir() {
@@ -39,7 +44,7 @@ impl Entry {
         } else if index.exists() {
             Entry::of_file(index)
         } else {
-            let advice = "name a file, as in `micro-smol hello.rs`";
+            let advice = "name a file, as in `micro-smol hello.rs`; more: micro-smol explain entry-missing";
             Err(format!("there is neither Cargo.toml nor index.rs in {}: {advice}", path.display()))
         }
     }
@@ -47,17 +52,22 @@ impl Entry {
     fn of_file(file: PathBuf) -> Result<Self, String> {
         let name = file.display();
         if file.extension().is_none_or(|extension| extension != "rs") {
-            return Err(format!("cannot serve {name}: it is no Rust file; name a FILE.rs or a directory"));
+            return Err(format!(
+                "cannot serve {name}: it is no Rust file; name a FILE.rs or a directory; more: micro-smol explain entry-not-rust"
+            ));
         }
         let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let source = Source::split(&text).map_err(|(line, fault)| format!("{name}:{line}: {fault}"))?;
-        let program = source.program().ok_or_else(|| format!("{name} exports no handler: add {HANDLER}"))?;
+        let source = Source::split(&text)
+            .map_err(|(line, fault)| format!("{name}:{line}: {fault}; more: micro-smol explain frontmatter-invalid"))?;
+        let program = source
+            .program()
+            .ok_or_else(|| format!("{name} exports no handler: add {HANDLER}; more: micro-smol explain no-handler"))?;
         Entry::new(file, source, program)
     }
 
     fn of_package(path: PathBuf) -> Result<Self, String> {
         let manifest = path.join("Cargo.toml");
-        let wrong = |what: &str| format!("{}: {what}", manifest.display());
+        let wrong = |what: &str| format!("{}: {what}; more: micro-smol explain manifest-invalid", manifest.display());
         let metadata = build::metadata(&manifest)?;
         let package =
             list(&metadata["packages"]).find(|package| Path::new(text(&package["manifest_path"])) == manifest);
@@ -65,7 +75,7 @@ impl Entry {
         let mut entry = match (package["metadata"]["micro-smol"]["main"].as_str(), library(package)) {
             (Some(main), _) => Entry::of_file(path.join(main))?,
             (None, Some(library)) => {
-                let program = main(&format!("{library}::handler"), &format!("{library} has to export {HANDLER}"));
+                let program = main(&format!("{library}::handler"), "micro-smol explain no-handler");
                 Entry::new(path.join("(generated).rs"), Source::default(), program)?
             }
             (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),

@@ -7,6 +7,7 @@ mod cache;
 mod entry;
 mod package;
 mod source;
+mod texts;
 mod vendor;
 
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ package in this directory, else ./index.rs. Or, with the same as ENTRY:
 
     vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
+    explain NAME                                  say more about a message
 
 ";
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
 fn run(parser: Parser) -> Result<(), Exit> {
     match env::args().nth(1).as_deref() {
         Some("healthcheck") => healthcheck(parser),
+        Some("explain") => texts::print(parser, texts::PAGES),
         Some("vendor") => vendor::vendor(parser),
         _ => serve(&parse(parser)?).map(|never| match never {}),
     }

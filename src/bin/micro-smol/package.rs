@@ -30,7 +30,9 @@ pub fn generate(entry: &Entry) -> Result<PathBuf, String> {
     let name = name(entry);
     let package = cache::directory()?.join(&name);
     let completed = complete(&entry.source.manifest, entry.directory(), &name, &entry.dependencies);
-    let manifest = completed.map_err(|(line, fault)| format!("{}:{line}: {fault}", entry.file.display()))?;
+    let manifest = completed.map_err(|(line, fault)| {
+        format!("{}:{line}: {fault}; more: micro-smol explain frontmatter-invalid", entry.file.display())
+    })?;
     let root = Path::new(COPY).join(entry.file.file_name().unwrap_or_default());
     let bin = format!("[[bin]]\nname = {name:?}\npath = {}\n[workspace]\n", quoted(&root));
     cache::write(&package.join("Cargo.toml"), &(manifest + &bin))?;

@@ -49,7 +49,8 @@ impl Source {
         let code = lines.join("\n");
         let (at, _) = code.match_indices("pub ").find(|(at, public)| is_handler(&code[at + public.len()..]))?;
         let line = code[..at].matches('\n').count() + 1;
-        Some(format!("{}\n{}", self.code.trim_end(), main("handler", &format!("line {line} has to be {HANDLER}"))))
+        let hint = format!("line {line}: micro-smol explain handler-type");
+        Some(format!("{}\n{}", self.code.trim_end(), main("handler", &hint)))
     }
 }
 

@@ -1,0 +1,43 @@
+//! Texts that this program carries: a page for each mistake that its messages name one for.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use lexopt::Parser;
+use micro_smol::cli::Exit;
+
+use super::arguments::arguments;
+
+/// Texts with their names.
+type Texts = [(&'static str, &'static str)];
+
+pub const PAGES: &Texts = &[
+    ("address-in-use", include_str!("../../../errors/address-in-use.md")),
+    ("cache-not-writable", include_str!("../../../errors/cache-not-writable.md")),
+    ("cargo-not-found", include_str!("../../../errors/cargo-not-found.md")),
+    ("dependency-unreachable", include_str!("../../../errors/dependency-unreachable.md")),
+    ("endpoint-invalid", include_str!("../../../errors/endpoint-invalid.md")),
+    ("entry-missing", include_str!("../../../errors/entry-missing.md")),
+    ("entry-not-existent", include_str!("../../../errors/entry-not-existent.md")),
+    ("entry-not-rust", include_str!("../../../errors/entry-not-rust.md")),
+    ("frontmatter-invalid", include_str!("../../../errors/frontmatter-invalid.md")),
+    ("handler-type", include_str!("../../../errors/handler-type.md")),
+    ("manifest-invalid", include_str!("../../../errors/manifest-invalid.md")),
+    ("no-handler", include_str!("../../../errors/no-handler.md")),
+    ("port-invalid", include_str!("../../../errors/port-invalid.md")),
+    ("port-privileged", include_str!("../../../errors/port-privileged.md")),
+    ("socket-in-use", include_str!("../../../errors/socket-in-use.md")),
+];
+
+/// Prints the text that the argument names.
+pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
+    let ([name], _) = arguments(parser, &[])?;
+    let Some((_, text)) = texts.iter().find(|(known, _)| name == Path::new(known)) else {
+        let names: Vec<&str> = texts.iter().map(|(known, _)| *known).collect();
+        let message = format!("there is no {}; there are {}", name.display(), names.join(", "));
+        return Err(lexopt::Error::from(message).into());
+    };
+    // Who has read enough closes the pipe.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
+}

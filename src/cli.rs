@@ -63,7 +63,7 @@ pub fn run(handler: impl Handler) -> ExitCode {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let is_healthcheck = env::args_os().nth(1).is_some_and(|argument| argument == "healthcheck");
     let outcome = if is_healthcheck { healthcheck(parser) } else { serve_as_told(parser, handler) };
-    let more_help = "    -h, --help   -v, --version\n";
+    let more_help = "    -h, --help, -v, --version\n";
     report(outcome, &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"))
 }
 

@@ -18,6 +18,7 @@ mod request;
 mod response;
 mod server;
 mod supervised;
+mod shells;
 mod support;
 mod tidy;
 mod upgrade;

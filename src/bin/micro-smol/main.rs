@@ -25,18 +25,21 @@ use entry::Entry;
 const HELP: &str = "\
 Usage: micro-smol [options] [FILE.rs | DIRECTORY]
 
-Compiles and serves what exports a handler: a file, or a package; by default the
-package in this directory, else ./index.rs. Or, with the same as ENTRY:
+Serves a file, or the package or index.rs of a directory; by default, this one.
 
+    build [options] [--static] [ENTRY] -o FILE    compile it to one executable
+    eject [options] ENTRY DIRECTORY               turn a file into a package
     vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
-    explain NAME                                  say more about a message
+    cache [clear]                                 say where it is; empty it
+    completions bash|zsh|fish                     complete all this in a shell
+    explain [NAME]                                say more about a message
 
 ";
 
-const MORE_OPTIONS_HELP: &str = "\
+const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on change, log requests, show errors
         --debug, --offline, --locked                         handed to cargo
-    -h, --help   -v, --version
+    -h, --help, -v, --version
 ";
 
 fn main() -> ExitCode {
@@ -51,6 +54,8 @@ fn main() -> ExitCode {
 fn run(parser: Parser) -> Result<(), Exit> {
     match env::args().nth(1).as_deref() {
         Some("healthcheck") => healthcheck(parser),
+        Some("completions") => texts::print(parser, texts::COMPLETIONS),
+        Some("explain") if env::args().len() == 2 => texts::print_names(texts::PAGES),
         Some("explain") => texts::print(parser, texts::PAGES),
         Some("vendor") => vendor::vendor(parser),
         _ => serve(&parse(parser)?).map(|never| match never {}),

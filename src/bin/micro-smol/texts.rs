@@ -1,4 +1,4 @@
-//! Texts that this program carries: a page for each mistake that its messages name one for.
+//! Texts that this program carries: a page for each mistake that its messages name one for, and completions.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -29,6 +29,18 @@ pub const PAGES: &Texts = &[
     ("socket-in-use", include_str!("../../../errors/socket-in-use.md")),
 ];
 
+pub const COMPLETIONS: &Texts = &[
+    ("bash", include_str!("../../../completions/micro-smol.bash")),
+    ("fish", include_str!("../../../completions/micro-smol.fish")),
+    ("zsh", include_str!("../../../completions/micro-smol.zsh")),
+];
+
+/// Prints the names of all texts.
+pub fn print_names(texts: &Texts) -> Result<(), Exit> {
+    texts.iter().for_each(|(name, _)| write(&format!("{name}\n")));
+    Ok(())
+}
+
 /// Prints the text that the argument names.
 pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
     let ([name], _) = arguments(parser, &[])?;
@@ -37,7 +49,11 @@ pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
         let message = format!("there is no {}; there are {}", name.display(), names.join(", "));
         return Err(lexopt::Error::from(message).into());
     };
+    write(text);
+    Ok(())
+}
+
+fn write(text: &str) {
     // Who has read enough closes the pipe.
     let _ = io::stdout().write_all(text.as_bytes());
-    Ok(())
 }

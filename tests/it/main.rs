@@ -4,6 +4,7 @@ mod checks;
 mod cli;
 mod connection;
 mod content;
+mod eject;
 mod errors;
 mod examples;
 mod explain;

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,13 @@ pub fn build(entry: &Entry, options: &[String]) -> Result<PathBuf, String> {
         .map(PathBuf::from)
         .filter(|_| output.status.success())
         .ok_or_else(|| conclude(entry, &manifest, &messages))
+}
+
+/// The files that an executable was made of, as rustc has listed them.
+pub fn sources(program: &Path) -> Vec<PathBuf> {
+    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default().replace("\\ ", "\0");
+    let files = list.split_once(": ").map_or("", |(_, files)| files).split_whitespace();
+    files.flat_map(|file| Path::new(&file.replace('\0', " ")).canonicalize()).collect()
 }
 
 fn cargo(subcommand: &str, manifest: &Path) -> Command {

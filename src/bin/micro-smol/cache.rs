@@ -17,13 +17,13 @@ pub fn directory() -> Result<PathBuf, String> {
 }
 
 /// Writes a file unless it is the same already, so that cargo sees real changes only.
-pub fn write(path: &Path, text: &str) -> Result<(), String> {
-    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
+    if fs::read(path).is_ok_and(|old| old == content.as_ref()) {
         return Ok(());
     }
     // By way of another file: nobody sees a half, and a link to a user's file is replaced, not followed.
     let unfinished = directory()?.join(format!("unfinished-{}", process::id()));
-    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, text));
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, content));
     written.and_then(|()| fs::rename(&unfinished, path)).map_err(|error| refused(path, &error))
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use micro_smol::serde_json::Value;
 
 use super::package::{dependency, quoted};
-use super::source::{HANDLER, Source, main};
+use super::source::{HANDLER, Source, main, refusal};
 use super::{build, cache, vendor};
 
 /// What a package is generated for, and with what.
@@ -57,8 +57,7 @@ impl Entry {
             ));
         }
         let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let source = Source::split(&text)
-            .map_err(|(line, fault)| format!("{name}:{line}: {fault}; more: micro-smol explain frontmatter-invalid"))?;
+        let source = Source::split(&text).map_err(|fault| refusal(&file, fault))?;
         let program = source
             .program()
             .ok_or_else(|| format!("{name} exports no handler: add {HANDLER}; more: micro-smol explain no-handler"))?;

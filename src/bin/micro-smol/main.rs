@@ -4,6 +4,7 @@
 mod arguments;
 mod build;
 mod cache;
+mod eject;
 mod entry;
 mod package;
 mod source;
@@ -55,6 +56,7 @@ fn run(parser: Parser) -> Result<(), Exit> {
     match env::args().nth(1).as_deref() {
         Some("healthcheck") => healthcheck(parser),
         Some("completions") => texts::print(parser, texts::COMPLETIONS),
+        Some("eject") => eject::eject(parser),
         Some("explain") if env::args().len() == 2 => texts::print_names(texts::PAGES),
         Some("explain") => texts::print(parser, texts::PAGES),
         Some("vendor") => vendor::vendor(parser),

@@ -20,7 +20,7 @@ use micro_smol::serde_json::Value;
 
 use super::cache;
 use super::entry::Entry;
-use super::source::Fault;
+use super::source::{Fault, refusal};
 
 /// The directory of the copy.
 const COPY: &str = "copy";
@@ -30,14 +30,12 @@ pub fn generate(entry: &Entry) -> Result<PathBuf, String> {
     let name = name(entry);
     let package = cache::directory()?.join(&name);
     let completed = complete(&entry.source.manifest, entry.directory(), &name, &entry.dependencies);
-    let manifest = completed.map_err(|(line, fault)| {
-        format!("{}:{line}: {fault}; more: micro-smol explain frontmatter-invalid", entry.file.display())
-    })?;
+    let (frontmatter, manifest) = completed.map_err(|fault| refusal(&entry.file, fault))?;
     let root = Path::new(COPY).join(entry.file.file_name().unwrap_or_default());
     let bin = format!("[[bin]]\nname = {name:?}\npath = {}\n[workspace]\n", quoted(&root));
-    cache::write(&package.join("Cargo.toml"), &(manifest + &bin))?;
+    cache::write(&package.join("Cargo.toml"), frontmatter + &manifest + &bin)?;
     if !package.join("Cargo.lock").exists() {
-        cache::write(&package.join("Cargo.lock"), &locked(&entry.lock, &name))?;
+        cache::write(&package.join("Cargo.lock"), locked(&entry.lock, &name))?;
     }
     cache::write(&package.join(root), &entry.program)?;
     link(entry.directory(), &package.join(COPY))?;
@@ -79,8 +77,14 @@ pub fn quoted(text: impl AsRef<Path>) -> String {
     Value::from(text.as_ref().to_string_lossy()).to_string()
 }
 
-/// Adds a package's name to the frontmatter of a file in `directory`, and dependencies if it does not name micro-smol.
-fn complete(frontmatter: &str, directory: &Path, name: &str, dependencies: &str) -> Result<String, Fault> {
+/// The frontmatter of a file in `directory` without what it says of the package; and that, with a name and, unless
+/// micro-smol is named, dependencies.
+pub fn complete(
+    frontmatter: &str,
+    directory: &Path,
+    name: &str,
+    dependencies: &str,
+) -> Result<(String, String), Fault> {
     let keys = keys(frontmatter);
     let is_ours =
         |key: &str| key == "package.name" || matches!(key.split('.').next(), Some("lib" | "bin" | "workspace"));
@@ -101,7 +105,7 @@ fn complete(frontmatter: &str, directory: &Path, name: &str, dependencies: &str)
         }
         manifest.push('\n');
     }
-    Ok(manifest + &package + if has("dependencies.micro-smol") { "" } else { dependencies })
+    Ok((manifest, package + if has("dependencies.micro-smol") { "" } else { dependencies }))
 }
 
 /// What each line says something about: its key, after the name of its table.
@@ -131,7 +135,7 @@ fn with_absolute_path(line: &str, directory: &Path) -> Option<String> {
 }
 
 /// A lock file that has the generated package, in its place by name, so that `--locked` holds from the start.
-fn locked(seed: &str, name: &str) -> String {
+pub fn locked(seed: &str, name: &str) -> String {
     const START: &str = "[[package]]\nname = ";
     let package = format!("{START}{name:?}\nversion = \"0.0.0\"\ndependencies = [\n \"micro-smol\",\n]");
     let mut blocks: Vec<&str> = seed.trim_end().split("\n\n").collect();
@@ -145,7 +149,8 @@ mod tests {
     use super::*;
 
     fn completed(frontmatter: &str) -> Result<String, Fault> {
-        complete(frontmatter, Path::new("/a"), "n", "[dependencies.micro-smol]\n")
+        let completed = complete(frontmatter, Path::new("/a"), "n", "[dependencies.micro-smol]\n");
+        completed.map(|(frontmatter, package)| frontmatter + &package)
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! A file's text: its frontmatter, its code, and whether that is a program or has a handler.
 
+use std::path::Path;
+
 /// What a `main` of ours serves.
 pub const HANDLER: &str = "`pub async fn handler(req: Request) -> impl IntoResponse`";
 
 /// What is wrong in which line.
 pub type Fault = (usize, String);
+
+/// Says what is wrong with a file's frontmatter.
+pub fn refusal(file: &Path, (line, fault): Fault) -> String {
+    format!("{}:{line}: {fault}; more: micro-smol explain frontmatter-invalid", file.display())
+}
 
 /// A file, in two texts whose lines have the numbers that they have in the file.
 #[derive(Debug, Default, PartialEq, Eq)]

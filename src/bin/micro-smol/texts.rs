@@ -53,7 +53,8 @@ pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
     Ok(())
 }
 
-fn write(text: &str) {
+/// Prints a text.
+pub fn write(text: &str) {
     // Who has read enough closes the pipe.
     let _ = io::stdout().write_all(text.as_bytes());
 }

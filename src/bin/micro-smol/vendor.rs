@@ -9,6 +9,7 @@ use micro_smol::cli::Exit;
 use super::arguments::arguments;
 use super::cache;
 use super::package::dependency;
+use super::texts;
 
 /// The versions of the dependencies that this program was tested with.
 pub const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -48,14 +49,14 @@ const FILES: &[(&str, &str)] = &[
     ("src/wire.rs", include_str!("../../wire.rs")),
 ];
 
-/// Files, each with its path and its text.
-pub type Files = Vec<(PathBuf, String)>;
+/// Files, each with its path and what is in it.
+pub type Files = Vec<(PathBuf, Vec<u8>)>;
 
 /// Unpacks the library into the cache, where it is not there yet, and says where.
 pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
     let files = package();
     let library = cache.join(format!("library-{}", cache::key(&files)));
-    files.iter().try_for_each(|(path, text)| cache::write(&library.join(path), text))?;
+    files.iter().try_for_each(|(path, content)| cache::write(&library.join(path), content))?;
     Ok(library)
 }
 
@@ -71,7 +72,7 @@ pub fn vendor(parser: Parser) -> Result<(), Exit> {
         refuse_changes(&directory, &files).map_err(|error| error + "; --force overwrites it")?;
     }
     write(&directory, &files)?;
-    print!("{dependencies}");
+    texts::write(&dependencies);
     Ok(())
 }
 
@@ -80,19 +81,24 @@ pub fn package() -> Files {
     let of_repository = |line: &&str| ["readme", "exclude"].iter().any(|key| line.starts_with(key));
     let lines: Vec<&str> = table("package").lines().filter(|line| !of_repository(line)).collect();
     let manifest = format!("{}\n\n{}\n", lines.join("\n"), table("dependencies"));
-    let source = FILES.iter().map(|(name, text)| (PathBuf::from(name), without_readme(text).to_owned()));
-    source.chain([("Cargo.toml".into(), manifest), ("LICENSE".into(), LICENSE.to_owned())]).collect()
+    let source = FILES.iter().map(|(name, text)| (*name, without_readme(text)));
+    files(source.chain([("Cargo.toml", &*manifest), ("LICENSE", LICENSE)]))
 }
 
 /// The library as a module of another crate, which does not use all of it.
 fn module() -> Files {
     const ATTRIBUTES: &str = "#![allow(dead_code, unused_imports, reason = \"vendored as a whole\")]\n#![forbid";
     let version = format!("{:?}", env!("CARGO_PKG_VERSION"));
-    let edit = |(name, text): &(&str, &str)| match name.trim_start_matches("src/") {
-        "lib.rs" => ("mod.rs".into(), without_readme(text).replacen("#![forbid", ATTRIBUTES, 1)),
-        name => (name.into(), without_doctests(text).replace("env!(\"CARGO_PKG_VERSION\")", &version)),
+    let edit = |&(name, text): &(&'static str, &'static str)| match name.trim_start_matches("src/") {
+        "lib.rs" => ("mod.rs", without_readme(text).replacen("#![forbid", ATTRIBUTES, 1)),
+        name => (name, without_doctests(text).replace("env!(\"CARGO_PKG_VERSION\")", &version)),
     };
-    FILES.iter().map(edit).chain([("LICENSE".into(), LICENSE.to_owned())]).collect()
+    files(FILES.iter().map(edit).chain([("LICENSE", LICENSE.to_owned())]))
+}
+
+/// Takes texts for files.
+pub fn files<'a>(texts: impl Iterator<Item = (&'a str, impl AsRef<str>)>) -> Files {
+    texts.map(|(path, text)| (path.into(), text.as_ref().into())).collect()
 }
 
 /// A table of the manifest, with its name, and without a blank line.
@@ -121,8 +127,8 @@ fn without_doctests(text: &str) -> String {
 
 /// Refuses to write over a file that differs.
 pub fn refuse_changes(directory: &Path, files: &Files) -> Result<(), String> {
-    let differs = |(path, text): &(PathBuf, String)| {
-        Some(directory.join(path)).filter(|path| fs::read(path).is_ok_and(|old| old != text.as_bytes()))
+    let differs = |(path, content): &(PathBuf, Vec<u8>)| {
+        Some(directory.join(path)).filter(|path| fs::read(path).is_ok_and(|old| old != *content))
     };
     match files.iter().find_map(differs) {
         Some(path) => Err(format!("{} is there already, and differs", path.display())),
@@ -132,9 +138,9 @@ pub fn refuse_changes(directory: &Path, files: &Files) -> Result<(), String> {
 
 /// Writes all files below a directory, which need not exist.
 pub fn write(directory: &Path, files: &Files) -> Result<(), String> {
-    for (path, text) in files {
+    for (path, content) in files {
         let path = directory.join(path);
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, text));
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
     Ok(())

@@ -1,0 +1,89 @@
+//! `eject`: makes a package of a file that has outgrown being one.
+//!
+//! What moves along is what rustc has read: so modules are found as it finds them, and what `include_str!` takes in, too.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::{self, Path, PathBuf};
+
+use lexopt::Parser;
+use micro_smol::cli::Exit;
+
+use super::arguments::arguments;
+use super::build;
+use super::entry::Entry;
+use super::package::{complete, dependency, locked};
+use super::source::refusal;
+use super::vendor::{self, Files};
+
+/// Where the package has the library.
+const LIBRARY: &str = "micro-smol";
+
+/// Types that only the handler uses are private in a file, and need not be public because it is.
+const LINTS: &str = "[lints.rust]\nprivate_interfaces = \"allow\"\n";
+
+const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n";
+
+/// `eject [options] ENTRY DIRECTORY`
+pub fn eject(parser: Parser) -> Result<(), Exit> {
+    let ([file, directory], mut options) = arguments(parser, &["debug", "offline", "locked"])?;
+    let profile = if options.iter().any(|option| option == "--debug") { "dev" } else { "release" };
+    options.retain(|option| option != "--debug");
+    options.push(format!("--profile={profile}"));
+    options.extend((!io::stderr().is_terminal()).then(|| "--quiet".to_owned()));
+    let entry = Entry::find(Some(&file))?;
+    if entry.path != entry.file {
+        return Err(format!("{} is a package already", entry.path.display()).into());
+    }
+    let name = path::absolute(&directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut files = generated(&entry, &name)?;
+    let program = build::build(&entry, &options)?;
+    for file in build::sources(&program) {
+        files.extend(moved(&file, entry.directory())?);
+    }
+    vendor::refuse_changes(&directory, &files)?;
+    vendor::write(&directory, &files)?;
+    println!("{} is a package: start it there with `cargo run`", directory.display());
+    Ok(())
+}
+
+/// What the package has that was no file before: the manifest, the root, and the library unless it names another.
+fn generated(entry: &Entry, name: &str) -> Result<Files, String> {
+    let source = &entry.source;
+    let completed = complete(&source.manifest, entry.directory(), name, &dependency("micro-smol", "path", LIBRARY));
+    let (frontmatter, package) = completed.map_err(|fault| refusal(&entry.file, fault))?;
+    let mut library = Files::new();
+    if package.contains("[dependencies.micro-smol]") {
+        library.extend(vendor::package().into_iter().map(|(path, text)| (Path::new(LIBRARY).join(path), text)));
+    }
+    let is_program = entry.program == source.code;
+    let code = source.code.trim().to_owned() + if is_program { "\n" } else { MAIN };
+    let lints = if is_program || frontmatter.contains("lints") { "" } else { LINTS };
+    let manifest = (package + lints).replace("\n[", "\n\n[");
+    // What is in no table must not come to be in one.
+    let in_order = match frontmatter.trim() {
+        tables if tables.starts_with('[') => [&manifest, "\n", tables, "\n"].concat(),
+        keys => [keys, "\n\n", &manifest].concat(),
+    };
+    let lock = locked(&entry.lock, name);
+    let texts = [
+        ("Cargo.toml", in_order.trim_start()),
+        ("Cargo.lock", &lock),
+        ("src/main.rs", &code),
+        (".gitignore", "/target\n"),
+    ];
+    Ok([vendor::files(texts.into_iter()), library].concat())
+}
+
+/// A file that the code was made of, unless it belongs to a package, as do the library, dependencies and our copy.
+fn moved(file: &Path, directory: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, String> {
+    // The code may say `include_str!("../data.txt")`.
+    let places = [(directory, "src"), (directory.parent().unwrap_or(directory), "")];
+    let Some((base, place)) = places.into_iter().find(|(base, _)| file.starts_with(base)) else { return Ok(None) };
+    let mut within = file.ancestors().skip(1).take_while(|above| *above != base);
+    if within.any(|above| above.join("Cargo.toml").exists()) {
+        return Ok(None);
+    }
+    let content = fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(Some((Path::new(place).join(file.strip_prefix(base).unwrap_or(file)), content)))
+}

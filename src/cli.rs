@@ -21,7 +21,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The lines of `--help` for [`Options`].
 pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 picks a free one [env PORT, 3000]
     -H, --host HOST     host to listen on                    [env HOST, 0.0.0.0]
-    -l, --listen URI    tcp://host:port, unix:/path, fd:0; may be repeated;
+    -l, --listen URI    tcp://host:port, unix:/path, fd:N; may be repeated;
                         replaces -p and -H
         --reuse-port    share TCP ports with other processes that do
         --ready-path PATH   answer it with 200, and with 503 after SIGTERM

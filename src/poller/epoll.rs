@@ -272,10 +272,14 @@ impl Source {
         cx: &mut Context<'_>,
         call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
+        ready!(self.0.read.poll_ready(cx));
         self.poll_with(cx, &self.0.read, call)
     }
 
-    /// Makes a call that writes, once the socket is ready.
+    /// Makes a call that writes.
+    ///
+    /// It is tried even if the kernel has not spoken, which it does when a third of the buffer is free: to a slow reader of a
+    /// large buffer, that may take longer than the time for a write.
     pub(super) fn poll_write_with<T>(
         &self,
         cx: &mut Context<'_>,
@@ -290,22 +294,25 @@ impl Source {
         side: &Side,
         mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
-        while side.poll_ready(cx).is_ready() {
+        loop {
             // Asked before the call, so that what the kernel says meanwhile, to another thread, is not forgotten.
             let events = side.events.load(Ordering::Acquire);
             let drain = || side.drained.store(events, Ordering::Release);
             match call(&self.0.fd) {
-                Ok((value, Next::Drained)) if !self.0.ended.load(Ordering::SeqCst) => {
-                    drain();
+                Ok((value, next)) => {
+                    if matches!(next, Next::Drained) && !self.0.ended.load(Ordering::SeqCst) {
+                        drain();
+                    }
                     return Poll::Ready(Ok(value));
                 }
-                Ok((value, _)) => return Poll::Ready(Ok(value)),
-                Err(Errno::WOULDBLOCK) => drain(),
+                Err(Errno::WOULDBLOCK) => {
+                    drain();
+                    ready!(side.poll_ready(cx));
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
-        Poll::Pending
     }
 }
 

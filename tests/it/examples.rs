@@ -22,6 +22,9 @@ mod rate_limit;
 #[path = "../../examples/sleep.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod sleep;
+#[path = "../../examples/sse.rs"]
+#[allow(dead_code, reason = "an example has a main of its own")]
+pub mod sse;
 #[path = "../../examples/stream.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod stream;
@@ -89,6 +92,12 @@ fn compose_answers_errors_in_json() {
     let handler = compose::timed(compose::errors_as_json(compose::greet));
     assert_eq!(answer(&handler, "/", ""), (200, "Hello, world".into()));
     assert_eq!(answer(&handler, "/x", ""), (404, r#"{"error":"There is only /"}"#.into()));
+}
+
+#[test]
+fn sse_has_a_page() {
+    let (status, page) = answer(&sse::handler, "/", "");
+    assert!(status == 200 && page.contains("new EventSource(\"/events\")"), "{page}");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_readme_counts_the_crates() {
@@ -65,5 +65,48 @@ fn the_wire_half_and_the_value_half_meet_in_the_connection_only() {
         };
         let wrong: Vec<_> = foreign.iter().filter(|name| imports.contains(**name)).collect();
         assert!(wrong.is_empty(), "{module} uses {wrong:?}");
+    }
+}
+
+/// The examples, and those with dependencies of their own.
+fn examples() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = [root.join("single"), root].into_iter().flat_map(|directory| fs::read_dir(directory).unwrap());
+    files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|is| is == "rs")).collect()
+}
+
+/// An example without its frontmatter.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+    code.map_or(text.clone(), |(_, code)| code.to_owned())
+}
+
+#[test]
+fn an_example_says_what_it_shows_in_at_most_40_lines() {
+    for path in examples() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 40, "{}: {lines} lines", path.display());
+        assert!(code(&path).starts_with("//! "), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_readme_names_every_example() {
+    for path in examples() {
+        let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+        assert!(include_str!("../../README.md").contains(&format!("({path})")), "{path}");
+    }
+}
+
+#[test]
+fn examples_that_cargo_does_not_know_are_formatted_too() {
+    for path in examples() {
+        let mut rustfmt = Command::new("rustfmt");
+        rustfmt.args(["--check", "--edition", "2024", "--config-path", env!("CARGO_MANIFEST_DIR")]);
+        let mut rustfmt = rustfmt.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut rustfmt.stdin.take().unwrap(), code(&path).as_bytes()).unwrap();
+        let output = rustfmt.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}:\n{}", path.display(), String::from_utf8_lossy(&output.stdout));
     }
 }

@@ -25,23 +25,45 @@ pub struct Source {
 impl Source {
     /// Takes the frontmatter off: after a `#!` line and blank ones, up to a fence as long as its first (RFC 3502).
     pub fn split(text: &str) -> Result<Self, Fault> {
-        let mut lines = (1..).zip(text.lines()).skip_while(|(number, line)| {
-            line.trim().is_empty() || *number == 1 && line.starts_with("#!") && !line.starts_with("#![")
-        });
-        let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with("---")) else {
-            return Ok(Source { code: text.to_owned(), ..Source::default() });
+        let mut lines = behind_shebang(text).skip_while(|(_, line)| line.trim().is_empty());
+        let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with('-')) else {
+            return Ok(Source::of_comment(text));
         };
         let infostring = line.trim_start_matches('-');
         let fence = &line[..line.len() - infostring.len()];
-        if !matches!(infostring.trim(), "" | "cargo") {
-            return Err((opening, format!("the frontmatter is for cargo: begin it with {fence} or {fence}cargo")));
+        if fence.len() < 3 || !matches!(infostring.trim(), "" | "cargo") {
+            return Err((opening, "the frontmatter is for cargo: begin it with --- or ---cargo".to_owned()));
         }
-        let closing = lines.find(|(_, line)| line.trim_end() == fence);
-        let (closing, _) = closing.ok_or((opening, format!("the frontmatter has no end: close it with {fence}")))?;
+        let closing = lines.find(|(_, line)| line.starts_with(fence));
+        let (closing, end) = closing.ok_or((opening, format!("the frontmatter has no end: close it with {fence}")))?;
+        if end.trim_end() != fence {
+            return Err((
+                closing,
+                format!("the frontmatter ends here: close it with {fence} alone, or begin it with more"),
+            ));
+        }
+        if let Some((line, _)) =
+            lines.find(|(_, line)| !line.trim().is_empty()).filter(|(_, line)| line.starts_with('-'))
+        {
+            return Err((line, "a second frontmatter: put all into the first".to_owned()));
+        }
         let blank = |count| "\n".repeat(count);
         let lines = |from, to| text.split_inclusive('\n').take(to).skip(from).collect::<String>();
         let manifest = blank(opening) + &lines(opening, closing - 1);
         Ok(Source { opening: Some(opening), manifest, code: blank(closing) + &lines(closing, usize::MAX) })
+    }
+
+    /// Takes the manifest from where rust-script has it: a block of the comment that the file begins with.
+    fn of_comment(text: &str) -> Self {
+        let comment =
+            |line: &'_ str| line.strip_prefix("//!").map(|rest| rest.strip_prefix(' ').unwrap_or(rest).to_owned());
+        let is_opening = |line: &str| comment(line).is_some_and(|line| line.trim_end() == "```cargo");
+        let mut head = behind_shebang(text).take_while(|(_, line)| line.trim().is_empty() || line.starts_with("//"));
+        let opening = head.find_map(|(number, line)| is_opening(line).then_some(number));
+        let lines = text.lines().skip(opening.unwrap_or(usize::MAX)).map_while(comment);
+        let lines = lines.take_while(|line| line.trim_end() != "```").map(|line| line + "\n");
+        let manifest = "\n".repeat(opening.unwrap_or(0)) + &lines.collect::<String>();
+        Source { opening, manifest, code: text.to_owned() }
     }
 
     /// The code with a `main`: its own, or one that serves its handler; none if it has neither.
@@ -59,6 +81,13 @@ impl Source {
         let hint = format!("line {line}: micro-smol explain handler-type");
         Some(format!("{}\n{}", self.code.trim_end(), main("handler", &hint)))
     }
+}
+
+/// The lines of a file, with their numbers, without one that tells a shell how to run it.
+fn behind_shebang(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // `#![…]` is an attribute, even with space in it.
+    let is_shebang = text.strip_prefix("#!").is_some_and(|rest| !rest.trim_start().starts_with('['));
+    (1..).zip(text.lines()).skip(usize::from(is_shebang))
 }
 
 /// A `main` that serves a handler, with a hint for who sees it in a message of rustc.
@@ -87,16 +116,33 @@ mod tests {
             ("fn a() {}\n", (None, "", "fn a() {}\n")),
             ("", (None, "", "")),
             ("// a\n---\n---\n", (None, "", "// a\n---\n---\n")),
-            ("--\n--\n", (None, "", "--\n--\n")),
+            (" ---\n ---\n", (None, "", " ---\n ---\n")),
+            ("#! [allow(a)]\n---\n---\n", (None, "", "#! [allow(a)]\n---\n---\n")),
             ("#![allow(a)]\n---\n---\n", (None, "", "#![allow(a)]\n---\n---\n")),
             ("---\n---\nb", (Some(1), "\n", "\n\nb")),
             ("---\na = 1\n---\nb\nc\n", (Some(1), "\na = 1\n", "\n\n\nb\nc\n")),
             ("#!/bin/x\n\n---cargo\na\n---\nb\n", (Some(3), "\n\n\na\n", "\n\n\n\n\nb\n")),
             ("----  cargo \na\n---\n---- \nb\n", (Some(1), "\na\n---\n", "\n\n\n\nb\n")),
+            (" \n\t\n---\t\n---", (Some(3), "\n\n\n", "\n\n\n\n")),
             ("---\r\na\r\n---\r\nb\r\n", (Some(1), "\na\r\n", "\n\n\nb\r\n")),
         ];
         for (text, (opening, manifest, code)) in cases {
             let expected = Source { opening, manifest: manifest.to_owned(), code: code.to_owned() };
+            assert_eq!(Source::split(text), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_block_in_the_first_comment_is_a_manifest_too() {
+        let cases = [
+            ("//! ```cargo\n//! [a]\n//! b = 1\n//! ```\nc\n", (Some(1), "\n[a]\nb = 1\n")),
+            ("#!/bin/x\n// A\n\n//!```cargo \n//!a\n", (Some(4), "\n\n\n\na\n")),
+            ("//! ```cargo\n//!   a\n//!\nb\n//! c", (Some(1), "\n  a\n\n")),
+            ("//! ```\n//! a\n//! ```\n", (None, "")),
+            ("a\n//! ```cargo\n//! [a]\n//! ```\n", (None, "")),
+        ];
+        for (text, (opening, manifest)) in cases {
+            let expected = Source { opening, manifest: manifest.to_owned(), code: text.to_owned() };
             assert_eq!(Source::split(text), Ok(expected), "{text:?}");
         }
     }
@@ -107,8 +153,14 @@ mod tests {
             ("---\na = 1\n", (1, "the frontmatter has no end: close it with ---")),
             ("\n----\n---\n", (2, "the frontmatter has no end: close it with ----")),
             ("---\n ---\n", (1, "the frontmatter has no end: close it with ---")),
-            ("---\n----\n", (1, "the frontmatter has no end: close it with ---")),
+            ("-----\n---\n", (1, "the frontmatter has no end: close it with -----")),
+            ("---", (1, "the frontmatter has no end: close it with ---")),
             ("---toml\n---\n", (1, "the frontmatter is for cargo: begin it with --- or ---cargo")),
+            ("--- cargo toml\n---\n", (1, "the frontmatter is for cargo: begin it with --- or ---cargo")),
+            ("--\n--\n", (1, "the frontmatter is for cargo: begin it with --- or ---cargo")),
+            ("---\n----\n", (2, "the frontmatter ends here: close it with --- alone, or begin it with more")),
+            ("---\n\n--- a\n---\n", (3, "the frontmatter ends here: close it with --- alone, or begin it with more")),
+            ("---\n---\n\n---\n---\n", (4, "a second frontmatter: put all into the first")),
         ];
         for (text, (line, fault)) in cases {
             assert_eq!(Source::split(text), Err((line, fault.to_owned())), "{text:?}");

@@ -62,7 +62,10 @@ impl Service {
 
     /// Starts a command and reads the line that it prints when its socket is open.
     pub fn of(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        Service::ready(command.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    pub fn ready(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().strip_prefix("micro-smol: Accepting connections on http://127.0.0.1:");
@@ -91,10 +94,15 @@ pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// What a command said, but that it had to wait for another test.
+pub fn alone(stderr: &[u8]) -> String {
+    text(stderr).split_inclusive('\n').filter(|line| !line.starts_with("micro-smol: waiting for ")).collect()
+}
+
 /// Expects a command to fail with this code, and returns what it says.
 pub fn failure(command: &mut Command, code: i32) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
-    let stderr = text(&stderr).to_owned();
+    let stderr = alone(&stderr);
     assert_eq!((status.code(), text(&stdout)), (Some(code), ""), "{stderr}");
     stderr
 }
@@ -197,6 +205,7 @@ fn malformed_frontmatter_is_named_with_its_line() {
     let cases = [
         ("\n---\n[dependencies]\n", "2: the frontmatter has no end: close it with ---"),
         ("---rust\n---\n", "1: the frontmatter is for cargo: begin it with --- or ---cargo"),
+        ("---\n---\n---\n", "3: a second frontmatter: put all into the first"),
         ("---\n\n[lib]\n---\n", "3: `lib` belongs to the package that micro-smol makes of the file: remove it"),
     ];
     for (frontmatter, message) in cases {
@@ -287,6 +296,25 @@ pub async fn handler(_: Request) -> Json<Order> {
 }
 
 #[test]
+fn a_file_can_use_what_stands_above_it() {
+    let index =
+        format!("#[path = \"../../common.rs\"]\nmod common;\n{}", HANDLER.replace("\"served\"", "common::TEXT"));
+    let common = "pub const TEXT: &str = include_str!(\"text.txt\");\n";
+    let directory = files("above", &[("a/b/index.rs", &index), ("common.rs", common), ("text.txt", "above")]);
+    let index = index.replace("mod common;", "mod common;\nconst _: &str = include_str!(\"../../text.txt\");");
+    fs::write(directory.join("a/b/index.rs"), index).unwrap();
+    assert_eq!(Service::start(&directory, &["a/b"]).get(), "above");
+}
+
+#[test]
+fn rust_scripts_comment_is_a_manifest_too() {
+    let head = "//! Tea.\n//!\n//! ```cargo\n//! [dependencies]\n//! serde_json = \"1\"\n//! ```\n";
+    let code = HANDLER.replace("\"served\"", "{ serde_json::json!(1); \"tea\" }");
+    let directory = files("comment", &[("tea.rs", &format!("{head}{code}"))]);
+    assert_eq!(Service::start(&directory, &["tea.rs"]).get(), "tea");
+}
+
+#[test]
 fn messages_of_rustc_name_the_users_file_and_line() {
     let directory = files(
         "message",
@@ -338,7 +366,7 @@ fn a_program_is_compiled_as_it_is() {
     let directory = files("program", &[("program.rs", &format!("{HANDLER}{main}"))]);
     let args = ["--debug", "--offline", "--locked", "-w", "2", "program.rs", "-s", "-l", "unix:/a b"];
     let Output { status, stdout, stderr } = micro_smol(&directory, &args).output().unwrap();
-    assert_eq!(text(&stderr), "");
+    assert_eq!(alone(&stderr), "");
     assert_eq!(text(&stdout), "[\"--listen\", \"unix:/a b\", \"--workers\", \"2\", \"--silent\"]\n");
     assert!(status.success());
 }
@@ -378,9 +406,28 @@ fn a_package_can_name_the_file_that_serves_it() {
 }
 
 #[test]
+fn a_member_of_a_workspace_is_served_with_the_workspaces_lock_file() {
+    let workspace =
+        format!("[workspace]\nmembers = [\"shop\"]\n[workspace.dependencies]\nmicro-smol.path = {CHECKOUT:?}\n");
+    let member = "[package]\nname = \"shop\"\nedition = \"2024\"\n[dependencies]\nmicro-smol.workspace = true\n";
+    let directory =
+        files("workspace", &[("Cargo.toml", &workspace), ("shop/Cargo.toml", member), ("shop/src/lib.rs", HANDLER)]);
+    fs::copy(Path::new(CHECKOUT).join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
+    let cargo = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--format-version", "1"])
+        .current_dir(&directory)
+        .output();
+    assert!(cargo.unwrap().status.success());
+    assert_eq!(Service::start(&directory, &["--locked", "shop"]).get(), "served");
+}
+
+#[test]
 fn a_package_that_cannot_be_served_is_told_why() {
     let plain = "[package]\nname = \"shop\"\nedition = \"2024\"\n";
+    let newer = "[package]\nname = \"shop\"\nedition = \"2024\"\n[dependencies]\nmicro-smol = \"7.1\"\n";
+    let newer_fault = "it wants micro-smol ^7.1, but this command serves 0.1: install the one that it wants";
     let cases = [
+        (newer, "src/lib.rs", newer_fault),
         (plain, "src/lib.rs", "it does not name micro-smol: run `cargo add micro-smol`"),
         (plain, "src/main.rs", "no library could export a handler: add src/lib.rs"),
         ("[workspace]\n", "src/lib.rs", "this is a workspace: name the directory of a member"),

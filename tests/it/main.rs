@@ -1,5 +1,6 @@
 //! The specification: each test's name is a fact.
 
+mod cache;
 mod checks;
 mod cli;
 mod connection;

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::cli::{CHECKOUT, HANDLER, Service, directory, failure, files, micro_smol, text};
+use crate::cli::{CHECKOUT, HANDLER, Service, alone, directory, failure, files, micro_smol, text};
 
 /// What a command prints that does what it is asked.
 pub fn success(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
-    assert_eq!((status.code(), text(&stderr)), (Some(0), ""), "{command:?}");
+    assert_eq!((status.code(), &*alone(&stderr)), (Some(0), ""), "{command:?}");
     text(&stdout).to_owned()
 }
 

@@ -1,30 +1,102 @@
-//! Has cargo compile the package that is generated for an entry.
+//! Has cargo compile the package that is generated for an entry, if anything has changed since it did.
 
 use std::env;
-use std::ffi::OsStr;
-use std::fs;
-use std::io;
-use std::os::unix::process::CommandExt;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use micro_smol::serde_json::{self, Value};
 
+use super::cache;
 use super::entry::Entry;
-use super::package::{generate, path_map};
+use super::inputs::{self, Inputs, Record};
+use super::package::{self, generate};
 
-/// The variable that makes this program rustc: what to replace in paths.
-pub const PATH_MAP: &str = "MICRO_SMOL_PATH_MAP";
+/// Variables that make another executable of the same code.
+const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"];
 
-/// Runs the rustc that cargo names; returns only if it cannot be started.
-pub fn rustc(path_map: &OsStr) -> String {
-    let mut args = env::args_os().skip(1);
-    let rustc = args.next().unwrap_or_default();
-    let mut command = Command::new(&rustc);
-    // Nobody else uses a service's types: they need not be public because the handler is.
-    command.args(args).arg("-Aprivate_interfaces").arg("--remap-path-prefix").arg(path_map);
-    let error = command.exec();
-    format!("cannot start {}: {error}", rustc.display())
+/// What to compile, and how.
+#[derive(Debug, Default)]
+pub struct Job {
+    /// The file, or the directory.
+    pub path: PathBuf,
+    /// Options of cargo.
+    pub cargo: Vec<String>,
+    /// Options of rustc, for the service itself.
+    pub rustc: Vec<String>,
+    pub is_silent: bool,
+}
+
+impl Job {
+    /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
+    pub fn build(&self) -> Result<Record, String> {
+        if let Some(record) = self.current()? {
+            return Ok(record);
+        }
+        let _lock = cache::lock(&format!("compiling {}", self.path.display()))?;
+        // Whom we waited for may have compiled it.
+        if let Some(record) = self.current()? {
+            return Ok(record);
+        }
+        let before = self.around()?;
+        let (entry, package) = (Entry::find(&self.path)?, self.package()?);
+        let program = self.compile(&entry, &package)?;
+        let mut inputs = inputs::of(&program, &self.path, self.sources(&program)?);
+        for (path, time) in &mut inputs {
+            // What has changed meanwhile is not in the executable.
+            *time = *before.get(path).unwrap_or(time);
+        }
+        let record = (program, inputs);
+        inputs::write(&self.record()?, &record)?;
+        cache::remove_unused()?;
+        Ok(record)
+    }
+
+    /// The files of which rustc has made an executable.
+    pub fn sources(&self, program: &Path) -> Result<Vec<PathBuf>, String> {
+        let package = self.package()?;
+        Ok(inputs::listed(program).into_iter().map(|path| package::original(path, &package)).collect())
+    }
+
+    /// The files whose change may make a difference to a build that has failed.
+    pub fn around(&self) -> Result<Inputs, String> {
+        Ok(inputs::around(inputs::read(&self.record()?), &self.path))
+    }
+
+    fn current(&self) -> Result<Option<Record>, String> {
+        cache::touch(&self.package()?);
+        Ok(inputs::read(&self.record()?).filter(|(_, inputs)| inputs::are_unchanged(inputs)))
+    }
+
+    fn package(&self) -> Result<PathBuf, String> {
+        Ok(cache::directory()?.join(package::name(&self.path)))
+    }
+
+    /// The file in which a build of this kind is written down.
+    fn record(&self) -> Result<PathBuf, String> {
+        let variables: Vec<Option<OsString>> = VARIABLES.map(env::var_os).into();
+        Ok(self.package()?.join(format!("{}.json", cache::key((&self.cargo, &self.rustc, variables)))))
+    }
+
+    fn compile(&self, entry: &Entry, package: &Path) -> Result<PathBuf, String> {
+        let manifest = generate(entry, package)?;
+        let mut command = cargo("rustc", &manifest);
+        command.args(["--message-format", "json-render-diagnostics"]).args(&self.cargo);
+        command.args((self.is_silent || !io::stderr().is_terminal()).then_some("--quiet"));
+        // Cargo lists what is in it by the name that it is given, which should be the one that others use.
+        let target_directory = entry.target_directory.canonicalize().unwrap_or(entry.target_directory.clone());
+        command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(&self.rustc);
+        // The toolchain and the configuration are those of the place where the code is.
+        let output = run(command.current_dir(entry.directory()))?;
+        let lines = output.stdout.split(|byte| *byte == b'\n');
+        let messages: Vec<Value> = lines.flat_map(serde_json::from_slice).collect();
+        let executable = messages.iter().find_map(|message| message["executable"].as_str());
+        executable
+            .map(PathBuf::from)
+            .filter(|_| output.status.success())
+            .ok_or_else(|| conclude(entry, &manifest, &messages))
+    }
 }
 
 /// What cargo tells about a package, without its dependencies.
@@ -33,32 +105,6 @@ pub fn metadata(manifest: &Path) -> Result<Value, String> {
     serde_json::from_slice(&output.stdout).map_err(|_| {
         format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", manifest.display())
     })
-}
-
-/// Compiles an entry with these options of cargo and returns the executable's path.
-pub fn build(entry: &Entry, options: &[String]) -> Result<PathBuf, String> {
-    let wrapper = env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let manifest = generate(entry)?;
-    let mut command = cargo("build", &manifest);
-    command.args(["--message-format", "json-render-diagnostics"]).args(options);
-    command.arg("--target-dir").arg(&entry.target_directory);
-    command.env("RUSTC_WORKSPACE_WRAPPER", wrapper).env(PATH_MAP, path_map(entry));
-    // The toolchain and the configuration are those of the place where the code is.
-    let output = run(command.current_dir(entry.directory()))?;
-    let lines = output.stdout.split(|byte| *byte == b'\n');
-    let messages: Vec<Value> = lines.flat_map(serde_json::from_slice).collect();
-    let executable = messages.iter().find_map(|message| message["executable"].as_str());
-    executable
-        .map(PathBuf::from)
-        .filter(|_| output.status.success())
-        .ok_or_else(|| conclude(entry, &manifest, &messages))
-}
-
-/// The files that an executable was made of, as rustc has listed them.
-pub fn sources(program: &Path) -> Vec<PathBuf> {
-    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default().replace("\\ ", "\0");
-    let files = list.split_once(": ").map_or("", |(_, files)| files).split_whitespace();
-    files.flat_map(|file| Path::new(&file.replace('\0', " ")).canonicalize()).collect()
 }
 
 fn cargo(subcommand: &str, manifest: &Path) -> Command {
@@ -77,6 +123,9 @@ fn run(command: &mut Command) -> Result<Output, String> {
 /// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it has all dependencies.
 fn conclude(entry: &Entry, manifest: &Path, messages: &[Value]) -> String {
     let (path, file) = (entry.path.display(), entry.file.display());
+    if let Some(refusal) = cache::full(&entry.target_directory) {
+        return refusal;
+    }
     if !messages.is_empty() {
         return format!("{path} does not compile; see above");
     }

@@ -3,15 +3,14 @@
 //! What moves along is what rustc has read: so modules are found as it finds them, and what `include_str!` takes in, too.
 
 use std::fs;
-use std::io::{self, IsTerminal};
 use std::path::{self, Path, PathBuf};
 
 use lexopt::Parser;
 use micro_smol::cli::Exit;
 
 use super::arguments::arguments;
-use super::build;
-use super::entry::Entry;
+use super::build::Job;
+use super::entry::{Entry, locate};
 use super::package::{complete, dependency, locked};
 use super::source::refusal;
 use super::vendor::{self, Files};
@@ -30,15 +29,15 @@ pub fn eject(parser: Parser) -> Result<(), Exit> {
     let profile = if options.iter().any(|option| option == "--debug") { "dev" } else { "release" };
     options.retain(|option| option != "--debug");
     options.push(format!("--profile={profile}"));
-    options.extend((!io::stderr().is_terminal()).then(|| "--quiet".to_owned()));
-    let entry = Entry::find(Some(&file))?;
+    let job = Job { path: locate(&file)?, cargo: options, ..Job::default() };
+    let entry = Entry::find(&job.path)?;
     if entry.path != entry.file {
         return Err(format!("{} is a package already", entry.path.display()).into());
     }
     let name = path::absolute(&directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = generated(&entry, &name)?;
-    let program = build::build(&entry, &options)?;
-    for file in build::sources(&program) {
+    let (program, _) = job.build()?;
+    for file in job.sources(&program)?.into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
         files.extend(moved(&file, entry.directory())?);
     }
     vendor::refuse_changes(&directory, &files)?;
@@ -65,7 +64,7 @@ fn generated(entry: &Entry, name: &str) -> Result<Files, String> {
         tables if tables.starts_with('[') => [&manifest, "\n", tables, "\n"].concat(),
         keys => [keys, "\n\n", &manifest].concat(),
     };
-    let lock = locked(&entry.lock, name);
+    let lock = locked(&entry.lock, name, &manifest);
     let texts = [
         ("Cargo.toml", in_order.trim_start()),
         ("Cargo.lock", &lock),

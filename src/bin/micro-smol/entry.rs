@@ -25,22 +25,20 @@ pub struct Entry {
     pub target_directory: PathBuf,
 }
 
+/// Finds the file or directory that the command line names.
+pub fn locate(named: &Path) -> Result<PathBuf, String> {
+    let advice = "name a FILE.rs or a directory; more: micro-smol explain entry-not-existent";
+    named.canonicalize().map_err(|error| format!("cannot serve {}: {error}; {advice}", named.display()))
+}
+
 impl Entry {
-    /// Finds what the command line names.
-    pub fn find(argument: Option<&Path>) -> Result<Self, String> {
-        let named = argument.unwrap_or(Path::new("."));
-        let failed = |error| {
-            format!(
-                "cannot serve {}: {error}; name a FILE.rs or a directory; more: micro-smol explain entry-not-existent",
-                named.display()
-            )
-        };
-        let path = named.canonicalize().map_err(failed)?;
+    /// Finds what is to be served: a file, or in a directory.
+    pub fn find(path: &Path) -> Result<Self, String> {
         let index = path.join("index.rs");
         if !path.is_dir() {
-            Entry::of_file(path)
+            Entry::of_file(path.to_owned())
         } else if path.join("Cargo.toml").exists() {
-            Entry::of_package(path)
+            Entry::of_package(path.to_owned())
         } else if index.exists() {
             Entry::of_file(index)
         } else {
@@ -79,8 +77,7 @@ impl Entry {
             }
             (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
         };
-        entry.dependencies = dependencies(package, &path)
-            .ok_or_else(|| wrong("it does not name micro-smol: run `cargo add micro-smol`"))?;
+        entry.dependencies = dependencies(package, &path).map_err(|fault| wrong(&fault))?;
         let lock = fs::read_to_string(Path::new(text(&metadata["workspace_root"])).join("Cargo.lock"));
         entry.lock = lock.unwrap_or(entry.lock);
         if package["name"] == "micro-smol" {
@@ -110,18 +107,30 @@ fn library(package: &Value) -> Option<&str> {
 }
 
 /// Names the micro-smol of a package, and the package's library.
-fn dependencies(package: &Value, path: &Path) -> Option<String> {
+fn dependencies(package: &Value, path: &Path) -> Result<String, String> {
     let itself = dependency(text(&package["name"]), "path", path);
     if package["name"] == "micro-smol" {
-        return Some(itself);
+        return Ok(itself);
     }
-    let micro_smol = list(&package["dependencies"]).find(|dependency| dependency["name"] == "micro-smol")?;
+    let micro_smol = list(&package["dependencies"])
+        .find(|dependency| dependency["name"] == "micro-smol")
+        .ok_or("it does not name micro-smol: run `cargo add micro-smol`")?;
     let micro_smol = match (micro_smol["path"].as_str(), text(&micro_smol["source"]).strip_prefix("git+")) {
         (Some(path), _) => dependency("micro-smol", "path", path),
-        (None, None) => dependency("micro-smol", "version", text(&micro_smol["req"])),
+        (None, None) => version_dependency(text(&micro_smol["req"]))?,
         (None, Some(url)) => git_dependency(url),
     };
-    Some(micro_smol + if library(package).is_some() { &itself } else { "" })
+    Ok(micro_smol + if library(package).is_some() { &itself } else { "" })
+}
+
+/// From a requirement that a version like ours meets: of others we do not know the options.
+fn version_dependency(requirement: &str) -> Result<String, String> {
+    const OURS: &str = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+    let wanted = requirement.trim_start_matches(['^', '=', '~', '>', ' ']);
+    if wanted == "*" || format!("{wanted}.").starts_with(&format!("{OURS}.")) {
+        return Ok(dependency("micro-smol", "version", requirement));
+    }
+    Err(format!("it wants micro-smol {requirement}, but this command serves {OURS}: install the one that it wants"))
 }
 
 /// From `url` or `url?branch=name`, as cargo tells it.
@@ -137,4 +146,34 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use micro_smol::serde_json::json;
+
+    #[test]
+    fn the_micro_smol_of_a_package_is_repeated() {
+        let git =
+            |query: &str| json!({ "name": "micro-smol", "source": format!("git+https://a/b{query}"), "req": "*" });
+        let cases = [
+            (json!({ "name": "micro-smol", "path": "/m", "req": "*" }), "path = \"/m\"\n"),
+            (json!({ "name": "micro-smol", "req": "^0.1" }), "version = \"^0.1\"\n"),
+            (json!({ "name": "micro-smol", "req": ">=0.1.0, <0.3" }), "version = \">=0.1.0, <0.3\"\n"),
+            (json!({ "name": "micro-smol", "req": "*" }), "version = \"*\"\n"),
+            (git(""), "git = \"https://a/b\"\n"),
+            (git("?branch=next"), "git = \"https://a/b\"\nbranch = \"next\"\n"),
+            (git("?tag=v1"), "git = \"https://a/b\"\ntag = \"v1\"\n"),
+            (git("?rev=0a1b"), "git = \"https://a/b\"\nrev = \"0a1b\"\n"),
+        ];
+        for (micro_smol, expected) in cases {
+            let package = json!({ "name": "shop", "dependencies": [micro_smol], "targets": [] });
+            assert_eq!(dependencies(&package, Path::new("/")), Ok(format!("[dependencies.micro-smol]\n{expected}")));
+        }
+        for requirement in ["^0.2", "0.10", "^1", "=0.0.1"] {
+            let fault = version_dependency(requirement).err().unwrap_or_default();
+            assert!(fault.starts_with(&format!("it wants micro-smol {requirement}, but this command serves 0.1: ")));
+        }
+    }
 }

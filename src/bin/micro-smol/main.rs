@@ -6,22 +6,22 @@ mod build;
 mod cache;
 mod eject;
 mod entry;
+mod inputs;
 mod package;
 mod source;
 mod texts;
 mod vendor;
 
-use std::convert::Infallible;
 use std::env;
-use std::io::{self, IsTerminal};
+use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use lexopt::{Arg, Parser};
 use micro_smol::cli::{Exit, OPTIONS_HELP, OptionName, Options, healthcheck, report};
 
-use entry::Entry;
+use build::Job;
 
 const HELP: &str = "\
 Usage: micro-smol [options] [FILE.rs | DIRECTORY]
@@ -43,61 +43,108 @@ const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on 
     -h, --help, -v, --version
 ";
 
+/// What makes an executable small, at the price of a longer build.
+const SMALL: [&str; 3] = ["lto=true", "codegen-units=1", "strip=true"];
+
 fn main() -> ExitCode {
-    let outcome = match env::var_os(build::PATH_MAP) {
-        Some(path_map) => Err(build::rustc(&path_map).into()),
-        None => run(Parser::from_env()),
-    };
-    report(outcome, &format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}"))
+    report(run(Parser::from_env()), &format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}"))
 }
 
 /// Obeys the command line, whose first argument may name a command.
 fn run(parser: Parser) -> Result<(), Exit> {
     match env::args().nth(1).as_deref() {
+        Some("build") => build(parser),
+        Some("cache") => cache(parser),
         Some("healthcheck") => healthcheck(parser),
         Some("completions") => texts::print(parser, texts::COMPLETIONS),
         Some("eject") => eject::eject(parser),
         Some("explain") if env::args().len() == 2 => texts::print_names(texts::PAGES),
         Some("explain") => texts::print(parser, texts::PAGES),
         Some("vendor") => vendor::vendor(parser),
-        _ => serve(&parse(parser)?).map(|never| match never {}),
+        _ => serve(parser),
     }
 }
 
-#[derive(Default)]
+/// What is to be compiled, and how.
 struct Arguments {
     entry: Option<PathBuf>,
-    options: Options,
-    /// Options of `cargo build`.
-    cargo: Vec<String>,
+    job: Job,
+    profile: &'static str,
 }
 
-fn parse(mut parser: Parser) -> Result<Arguments, Exit> {
-    let mut arguments = Arguments::default();
-    let mut profile = "release";
-    while let Some(arg) = parser.next()? {
+impl Arguments {
+    fn new(profile: &'static str) -> Self {
+        Arguments { entry: None, job: Job::default(), profile }
+    }
+
+    /// Takes an argument that has to do with compiling, or gives it back.
+    fn take<'a>(&mut self, arg: Arg<'a>) -> Option<Arg<'a>> {
         match arg {
-            Arg::Long("debug") => profile = "dev",
-            Arg::Long(name @ ("offline" | "locked")) => arguments.cargo.push(format!("--{name}")),
-            Arg::Value(path) if arguments.entry.is_none() => arguments.entry = Some(path.into()),
-            _ => match OptionName::of(&arg) {
-                Some(name) => arguments.options.set(name, &mut parser)?,
-                None => return Err(Exit::of(arg)),
-            },
+            Arg::Long("debug") => self.profile = "dev",
+            Arg::Long(name @ ("offline" | "locked")) => self.job.cargo.push(format!("--{name}")),
+            Arg::Value(path) if self.entry.is_none() => self.entry = Some(path.into()),
+            arg => return Some(arg),
         }
+        None
     }
-    arguments.cargo.push(format!("--profile={profile}"));
-    if arguments.options.is_silent() || !io::stderr().is_terminal() {
-        arguments.cargo.push("--quiet".to_owned());
+
+    fn job(mut self) -> Result<Job, String> {
+        self.job.path = entry::locate(self.entry.as_deref().unwrap_or(Path::new(".")))?;
+        self.job.cargo.push(format!("--profile={}", self.profile));
+        Ok(self.job)
     }
-    Ok(arguments)
 }
 
 /// Returns only if it failed: else this process has become the service, so that signals arrive where they should.
-fn serve(arguments: &Arguments) -> Result<Infallible, Exit> {
-    arguments.options.endpoints()?;
-    let entry = Entry::find(arguments.entry.as_deref())?;
-    let program = build::build(&entry, &arguments.cargo)?;
-    let error = Command::new(&program).args(arguments.options.to_args()).exec();
+fn serve(mut parser: Parser) -> Result<(), Exit> {
+    let (mut arguments, mut options) = (Arguments::new("release"), Options::default());
+    while let Some(arg) = parser.next()? {
+        match (OptionName::of(&arg), arg) {
+            (Some(name), _) => options.set(name, &mut parser)?,
+            (None, arg) => arguments.take(arg).map_or(Ok(()), |arg| Err(Exit::of(arg)))?,
+        }
+    }
+    options.endpoints()?;
+    arguments.job.is_silent = options.is_silent();
+    let job = arguments.job()?;
+    let (program, _) = job.build()?;
+    let error = Command::new(&program).args(options.to_args()).exec();
     Err(format!("cannot start {}: {error}", program.display()).into())
+}
+
+/// `build [options] [--static] [ENTRY] -o FILE`
+fn build(mut parser: Parser) -> Result<(), Exit> {
+    let (mut arguments, mut output) = (Arguments::new("release"), None);
+    parser.next()?;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Short('o') | Arg::Long("output") => output = Some(PathBuf::from(parser.value()?)),
+            Arg::Short('s') | Arg::Long("silent") => arguments.job.is_silent = true,
+            Arg::Long("static") => arguments.job.rustc.push("-Ctarget-feature=+crt-static".to_owned()),
+            arg => arguments.take(arg).map_or(Ok(()), |arg| Err(Exit::of(arg)))?,
+        }
+    }
+    let output = output.ok_or_else(|| lexopt::Error::from("say where to put the executable: -o FILE"))?;
+    arguments.job.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
+    let (program, _) = arguments.job()?.build()?;
+    // By way of another file: one that is running cannot be written to.
+    let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
+    let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));
+    copied.map_err(|error| format!("cannot write {}: {error}", output.display()))?;
+    println!("{}: {}", output.display(), cache::size(&output));
+    Ok(())
+}
+
+/// `cache [clear]`
+fn cache(mut parser: Parser) -> Result<(), Exit> {
+    parser.next()?;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Value(command) if command == "clear" => cache::clear()?,
+            arg => return Err(Exit::of(arg)),
+        }
+    }
+    let directory = cache::directory()?;
+    println!("{}: {}", directory.display(), cache::size(&directory));
+    Ok(())
 }

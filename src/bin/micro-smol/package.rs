@@ -2,15 +2,16 @@
 //!
 //! That is a copy of the file: stable rustc refuses frontmatter, and a `main` that serves the handler must be in the
 //! same crate, because the handler's types may be private. The copy stands among links to the file's neighbours, for
-//! `mod` and `include_str!` to find them, and rustc is told to call the copy's directory by the file's
-//! (`--remap-path-prefix`), for messages and panics to name the file. This very program tells it, as cargo's
-//! `RUSTC_WORKSPACE_WRAPPER`, which concerns the generated package alone: `RUSTFLAGS` would replace the user's own, and
-//! compile the dependencies anew for each directory. A root of ours that takes the file in by `include!` or `#[path]`
+//! `mod` and `include_str!` to find them, in a directory whose path ends with the whole path of the file's, for `../` to
+//! work as well; and rustc is told to leave out what is before that (`--remap-path-prefix`), for messages and panics to
+//! name the file. `cargo rustc` hands such options to the rustc of the generated package alone: `RUSTFLAGS` would replace
+//! the user's own, and compile the dependencies anew. A root of ours that takes the file in by `include!` or `#[path]`
 //! would need no copy where there is no frontmatter, but refuse `//!` and `#![…]`, or give `crate::` another meaning.
 //!
 //! The frontmatter goes into the manifest as text. A TOML parser would be a dependency of everybody who uses the
 //! library, and cargo has one, with good messages; so lines keep their numbers, which are then right in those.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -22,44 +23,60 @@ use super::cache;
 use super::entry::Entry;
 use super::source::{Fault, refusal};
 
-/// The directory of the copy.
+/// The directory that stands for `/`.
 const COPY: &str = "copy";
 
+/// Options of rustc. Nobody else uses a service's types: they need not be public because the handler is.
+pub const RUSTC: [&str; 3] = ["-Aprivate_interfaces", "--remap-path-prefix", "copy=/"];
+
 /// Writes the package of an entry and returns the path of its manifest.
-pub fn generate(entry: &Entry) -> Result<PathBuf, String> {
-    let name = name(entry);
-    let package = cache::directory()?.join(&name);
+pub fn generate(entry: &Entry, package: &Path) -> Result<PathBuf, String> {
+    let name = package.file_name().unwrap_or_default().to_string_lossy();
     let completed = complete(&entry.source.manifest, entry.directory(), &name, &entry.dependencies);
     let (frontmatter, manifest) = completed.map_err(|fault| refusal(&entry.file, fault))?;
-    let root = Path::new(COPY).join(entry.file.file_name().unwrap_or_default());
+    let root = copy(Path::new(""), &entry.file);
     let bin = format!("[[bin]]\nname = {name:?}\npath = {}\n[workspace]\n", quoted(&root));
     cache::write(&package.join("Cargo.toml"), frontmatter + &manifest + &bin)?;
-    if !package.join("Cargo.lock").exists() {
-        cache::write(&package.join("Cargo.lock"), locked(&entry.lock, &name))?;
+    let (lock, seed) = (package.join("Cargo.lock"), package.join("seed.lock"));
+    if !lock.exists() || fs::read_to_string(&seed).ok().as_ref() != Some(&entry.lock) {
+        cache::write(&lock, locked(&entry.lock, &name, &entry.dependencies))?;
+        cache::write(&seed, &entry.lock)?;
     }
     cache::write(&package.join(root), &entry.program)?;
-    link(entry.directory(), &package.join(COPY))?;
+    link(entry, package)?;
     Ok(package.join("Cargo.toml"))
 }
 
-/// What rustc is to replace in paths.
-pub fn path_map(entry: &Entry) -> String {
-    format!("{COPY}={}", entry.directory().display())
+/// Where a package has its copy of a file.
+fn copy(package: &Path, file: &Path) -> PathBuf {
+    package.join(COPY).join(file.strip_prefix("/").unwrap_or(file))
 }
 
-/// Readable, and no other entry's, because all share a target directory; another for another lock file to start from.
-fn name(entry: &Entry) -> String {
-    let stem = entry.path.file_stem().unwrap_or_default().to_string_lossy();
+/// The file whose copy, or link, a package has in this place.
+pub fn original(path: PathBuf, package: &Path) -> PathBuf {
+    path.strip_prefix(package.join(COPY)).map_or(path.clone(), |path| Path::new("/").join(path))
+}
+
+/// Readable, and no other entry's, because all share a target directory.
+pub fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let letters: String = stem.chars().filter(char::is_ascii_alphabetic).collect();
-    format!("{letters}_{}", cache::key((&entry.path, &entry.lock)))
+    format!("{letters}_{}", cache::key(path))
 }
 
-/// Links all that stands beside the file to where its copy is.
-fn link(directory: &Path, copy: &Path) -> Result<(), String> {
+/// Links what the code may name to where its copy is: all that stands beside the file, and what it names by `"../`.
+fn link(entry: &Entry, package: &Path) -> Result<(), String> {
+    let directory = entry.directory();
+    let above = entry.source.code.split('"').filter(|text| text.starts_with("../")).filter_map(|text| {
+        let path = text.trim_start_matches("../");
+        let ancestor = directory.ancestors().nth((text.len() - path.len()) / "../".len())?;
+        Some(ancestor.join(path.split('/').next()?)).filter(|path| path.exists())
+    });
     let failed = |error| format!("cannot read {}: {error}", directory.display());
-    for neighbour in fs::read_dir(directory).map_err(failed)?.flatten() {
-        let link = copy.join(neighbour.file_name());
-        match symlink(neighbour.path(), &link) {
+    let beside = fs::read_dir(directory).map_err(failed)?.flatten().map(|neighbour| neighbour.path());
+    for path in beside.chain(above) {
+        let link = copy(package, &path);
+        match symlink(&path, &link) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(cache::refused(&link, &error)),
             _ => {}
         }
@@ -86,8 +103,10 @@ pub fn complete(
     dependencies: &str,
 ) -> Result<(String, String), Fault> {
     let keys = keys(frontmatter);
-    let is_ours =
-        |key: &str| key == "package.name" || matches!(key.split('.').next(), Some("lib" | "bin" | "workspace"));
+    let is_ours = |key: &str| match key.split_once('.').unwrap_or((key, "")) {
+        ("package", key) => matches!(key, "name" | "workspace" | "build" | "links") || key.starts_with("auto"),
+        (table, _) => matches!(table, "lib" | "bin" | "example" | "test" | "bench" | "workspace"),
+    };
     if let Some((line, key)) = (1..).zip(&keys).find(|(_, key)| is_ours(key)) {
         return Err((line, format!("`{key}` belongs to the package that micro-smol makes of the file: remove it")));
     }
@@ -135,9 +154,12 @@ fn with_absolute_path(line: &str, directory: &Path) -> Option<String> {
 }
 
 /// A lock file that has the generated package, in its place by name, so that `--locked` holds from the start.
-pub fn locked(seed: &str, name: &str) -> String {
+pub fn locked(seed: &str, name: &str, dependencies: &str) -> String {
     const START: &str = "[[package]]\nname = ";
-    let package = format!("{START}{name:?}\nversion = \"0.0.0\"\ndependencies = [\n \"micro-smol\",\n]");
+    let tables = dependencies.lines().filter_map(|line| line.strip_prefix("[dependencies.")?.strip_suffix(']'));
+    let names: BTreeSet<String> = tables.map(|name| format!(" {name:?},\n")).collect();
+    let names: String = names.into_iter().collect();
+    let package = format!("{START}{name:?}\nversion = \"0.0.0\"\ndependencies = [\n{names}]");
     let mut blocks: Vec<&str> = seed.trim_end().split("\n\n").collect();
     let place = blocks.partition_point(|block| !block.starts_with(START) || *block < package.as_str());
     blocks.insert(place, &package);
@@ -195,6 +217,9 @@ mod tests {
             ("[workspace.dependencies]\n", (1, "workspace.dependencies")),
             ("lib.path = \"b\"\n", (1, "lib.path")),
             ("[package]\nversion = \"1.0.0\"\n\"name\" = \"b\"\n", (3, "package.name")),
+            ("[[test]]\n", (1, "test")),
+            ("[package]\nbuild = \"b.rs\"\n", (2, "package.build")),
+            ("package.autobins = true\n", (1, "package.autobins")),
         ];
         for (frontmatter, (line, key)) in cases {
             let fault = format!("`{key}` belongs to the package that micro-smol makes of the file: remove it");
@@ -234,7 +259,7 @@ mod tests {
             ("e", format!("version = 4\n\n{}\n{}\n{}", block("b"), block("d"), package("e"))),
         ];
         for (name, expected) in cases {
-            assert_eq!(locked(&seed, name), expected);
+            assert_eq!(locked(&seed, name, "[dependencies.micro-smol]\n"), expected);
         }
     }
 }

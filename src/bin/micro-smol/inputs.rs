@@ -1,0 +1,92 @@
+//! What an executable was made of: files, and when they were changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use micro_smol::serde_json;
+
+use super::cache;
+
+/// Files that tell cargo what to do, wherever they stand above a source file.
+const SETTINGS: [&str; 6] =
+    ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
+
+/// When each file was changed, in nanoseconds; 0 where there is none.
+pub type Inputs = BTreeMap<PathBuf, u128>;
+
+/// An executable, and what it was made of.
+pub type Record = (PathBuf, Inputs);
+
+/// Reads what was written down about a build.
+pub fn read(record: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(record).ok()?).ok()
+}
+
+pub fn write(path: &Path, record: &Record) -> Result<(), String> {
+    cache::write(path, serde_json::to_string(record).unwrap_or_default())
+}
+
+pub fn are_unchanged(inputs: &Inputs) -> bool {
+    inputs.iter().all(|(path, time)| changed(path) == *time)
+}
+
+/// What may have to do with a build that has not been: what is known of the last one, and the code beside that.
+pub fn around(known: Option<Record>, entry: &Path) -> Inputs {
+    let (program, known) = known.unwrap_or_default();
+    let is_setting = |path: &Path| SETTINGS.iter().any(|name| path.ends_with(name));
+    let mut paths: BTreeSet<PathBuf> = known.into_keys().filter(|path| *path != program && !is_setting(path)).collect();
+    paths.insert(entry.to_owned());
+    // Twice: a module may be in a directory of its own.
+    for _ in 0..2 {
+        let directories: Vec<PathBuf> = paths.iter().filter_map(|path| code_directory(path)).collect();
+        let beside = directories.iter().flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path());
+        let code: Vec<PathBuf> = beside.filter(|path| code_directory(path).is_some()).collect();
+        paths.extend(directories.into_iter().chain(code));
+    }
+    with_times(with_settings(paths))
+}
+
+/// The directory that is, or has, code; none if it is hidden, or where cargo puts what it makes.
+fn code_directory(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_string_lossy();
+    match path.extension() {
+        Some(extension) if extension == "rs" => path.parent().map(Path::to_owned),
+        None if path.is_dir() && name != cache::TARGET && !name.starts_with('.') => Some(path.to_owned()),
+        _ => None,
+    }
+}
+
+/// The files of which an executable was made, as rustc has listed them.
+pub fn listed(program: &Path) -> Vec<PathBuf> {
+    let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default().replace("\\ ", "\0");
+    let files = list.split_once(": ").map_or("", |(_, files)| files).split_whitespace();
+    files.map(|file| file.replace('\0', " ").into()).collect()
+}
+
+/// What an executable was made of, and who told cargo how.
+pub fn of(program: &Path, entry: &Path, sources: Vec<PathBuf>) -> Inputs {
+    let paths = sources.into_iter().chain([entry.to_owned()]).collect();
+    // With another version of this program, all may be another.
+    with_times(with_settings(paths).into_iter().chain([program.to_owned()]).chain(env::current_exe()))
+}
+
+fn with_settings(mut paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let ancestors =
+        |path: &'_ PathBuf| path.ancestors().skip(usize::from(path.is_file())).map(Path::to_owned).collect::<Vec<_>>();
+    let directories: BTreeSet<PathBuf> = paths.iter().flat_map(ancestors).collect();
+    let settings: Vec<PathBuf> = directories.iter().flat_map(|path| SETTINGS.map(|name| path.join(name))).collect();
+    paths.extend(settings);
+    paths
+}
+
+fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Inputs {
+    paths.into_iter().map(|path| (changed(&path), path)).map(|(time, path)| (path, time)).collect()
+}
+
+fn changed(path: &Path) -> u128 {
+    let time = fs::metadata(path).and_then(|metadata| metadata.modified());
+    time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
+}

@@ -1,0 +1,141 @@
+//! What `micro-smol` keeps between two runs.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::cli::{HANDLER, Service, alone, cache, directory, failure, files, micro_smol, text};
+
+#[test]
+fn a_start_without_a_change_runs_no_cargo() {
+    let directory = files("unchanged", &[("index.rs", &format!("mod other;\n{HANDLER}")), ("other.rs", "")]);
+    assert_eq!(Service::start(&directory, &[]).get(), "served");
+    let start = ["--debug", "--offline", "-H", "127.0.0.1", "-p", "0"];
+    assert_eq!(Service::of(micro_smol(&directory, &start).env("CARGO", "/missing")).get(), "served");
+    let asks_cargo = |variable: &str| {
+        let mut command = micro_smol(&directory, &start);
+        let said = failure(command.env("CARGO", "/missing").env(variable, "--cfg a"), 1);
+        assert!(said.contains("cargo was not found"), "{said}");
+    };
+    asks_cargo("RUSTFLAGS");
+    for setting in ["Cargo.lock", "rust-toolchain.toml"] {
+        File::create(directory.join(setting)).unwrap();
+        asks_cargo("UNRELATED");
+        fs::remove_file(directory.join(setting)).unwrap();
+    }
+    // An older file in its place is a change, too.
+    File::options().write(true).open(directory.join("other.rs")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    asks_cargo("UNRELATED");
+}
+
+#[test]
+fn another_run_is_waited_for() {
+    let directory = files("waiting", &[("index.rs", HANDLER)]);
+    let path = cache().join("micro-smol/lock");
+    let lock = File::options().create(true).append(true).open(&path).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    fs::write(&path, "having its tea").unwrap();
+    let mut command = micro_smol(&directory, &["--debug", "--offline", "-H", "127.0.0.1", "-p", "0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "micro-smol: waiting for another that is having its tea\n");
+    drop(lock);
+    assert_eq!(Service::ready(child).get(), "served");
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_broken() {
+    let directory = files("killed", &[("index.rs", HANDLER)]);
+    let start = ["--debug", "--offline", "-H", "127.0.0.1", "-p", "0"];
+    let is_ours = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("killed_");
+    let packages = || fs::read_dir(cache().join("micro-smol")).unwrap().flatten().filter(is_ours);
+    packages().for_each(|package| fs::remove_dir_all(package.path()).unwrap());
+    let mut child = micro_smol(&directory, &start).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while packages().next().is_none_or(|package| !package.path().join("copy").exists()) {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(Service::start(&directory, &[]).get(), "served");
+}
+
+/// Makes an entry that was used so many days ago, with something compiled for it.
+fn entry_used(name: &str, days: u64) {
+    let cache = cache().join("micro-smol");
+    fs::create_dir_all(cache.join(name)).unwrap();
+    fs::create_dir_all(cache.join("target/debug/deps")).unwrap();
+    fs::write(cache.join(format!("target/debug/deps/{name}-0a1b")), "").unwrap();
+    let used = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60);
+    File::open(cache.join(name)).unwrap().set_modified(used).unwrap();
+}
+
+#[test]
+fn what_is_unused_for_30_days_is_removed_at_the_next_build() {
+    entry_used("old_00000000", 31);
+    entry_used("young_00000000", 29);
+    let directory = files("cleaning", &[("index.rs", &format!("{HANDLER}// {:?}\n", SystemTime::now()))]);
+    Service::start(&directory, &[]);
+    let cache = cache().join("micro-smol");
+    assert!(!cache.join("old_00000000").exists() && !cache.join("target/debug/deps/old_00000000-0a1b").exists());
+    assert!(cache.join("young_00000000").exists() && cache.join("target/debug/deps/young_00000000-0a1b").exists());
+}
+
+fn said(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert_eq!((status.code(), text(&stderr)), (Some(0), ""));
+    text(&stdout).to_owned()
+}
+
+#[test]
+fn the_cache_says_where_it_is_and_is_emptied() {
+    let directory = directory("cleared");
+    let cache = directory.join("micro-smol");
+    let path = cache.display();
+    let run = |args: &[&str]| said(micro_smol(Path::new("/"), args).env("XDG_CACHE_HOME", &directory));
+    assert_eq!(run(&["cache"]), format!("{path}: 0.0 MiB\n"));
+    fs::create_dir_all(cache.join("target/debug")).unwrap();
+    fs::write(cache.join("target/debug/large"), vec![1; 3 << 20]).unwrap();
+    fs::hard_link(cache.join("target/debug/large"), cache.join("target/larger")).unwrap();
+    assert_eq!(run(&["cache"]), format!("{path}: 3.0 MiB\n"));
+    assert_eq!(run(&["cache", "clear"]), format!("{path}: 0.0 MiB\n"));
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "only the lock is left");
+    let mut refused = micro_smol(Path::new("/"), &["cache", "clean"]);
+    assert_eq!(failure(&mut refused, 2), "micro-smol: unexpected argument \"clean\"; --help shows the options\n");
+}
+
+#[test]
+fn a_build_is_one_executable_of_which_the_size_is_told() {
+    let directory = files("build", &[("index.rs", HANDLER)]);
+    for (args, is_static) in [(&["--static"][..], true), (&[], false)] {
+        let mut command = micro_smol(&directory, &["build", "--debug", "--offline", "-o", "service"]);
+        let Output { status, stdout, stderr } = command.args(args).output().unwrap();
+        assert!(status.success(), "{}", text(&stderr));
+        assert_eq!(alone(&stderr), "");
+        let executable = fs::read(directory.join("service")).unwrap();
+        let size = executable.len() as f64 / f64::from(1 << 20);
+        assert_eq!(text(&stdout), format!("service: {size:.1} MiB\n"));
+        let loader = b"/ld-linux";
+        let is_dynamic = executable.windows(loader.len()).any(|bytes| bytes == loader);
+        assert_eq!(is_dynamic, !is_static || cfg!(not(all(target_os = "linux", target_env = "gnu"))));
+        let mut service = Command::new(directory.join("service"));
+        assert_eq!(Service::of(service.args(["-H", "127.0.0.1", "-p", "0"])).get(), "served");
+    }
+    let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_build_needs_to_know_where_to() {
+    let directory = files("build_nowhere", &[("index.rs", HANDLER)]);
+    let message = "micro-smol: say where to put the executable: -o FILE\n";
+    assert_eq!(failure(&mut micro_smol(&directory, &["build"]), 2), message);
+    let said = failure(&mut micro_smol(&directory, &["build", "-p", "3"]), 2);
+    assert_eq!(said, "micro-smol: invalid option '-p'; --help shows the options\n");
+    let said = failure(&mut micro_smol(&directory, &["build", "--debug", "--offline", "-o", "missing/service"]), 1);
+    assert_eq!(said, "micro-smol: cannot write missing/service: No such file or directory (os error 2)\n");
+}

@@ -4,15 +4,19 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::num::NonZero;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+pub use super::endpoint::Bound;
 use super::endpoint::{Endpoint, Sharing, invalid, parse_port};
-use super::handler::Handler;
+use super::error::{Mode, log, mode};
+use super::handler::{Handler, respond};
 use super::healthcheck::Target;
+use super::request::Request;
 use super::server::{Server, serve};
 
 /// Named here, and once, because a crate into which this source is copied has a version of its own.
@@ -156,7 +160,21 @@ fn serve_as_told(mut parser: Parser, handler: impl Handler) -> Result<(), Exit> 
             None => return Err(Exit::of(arg)),
         }
     }
-    Ok(options.serve(handler)?)
+    // A release build has no second server in it.
+    let is_logged = cfg!(debug_assertions) && mode() == Mode::Development && !options.silent;
+    Ok(if is_logged { options.serve(logged(handler)) } else { options.serve(handler) }?)
+}
+
+/// Logs each request when it has been answered: its method, its target, the status and how long that took.
+fn logged(handler: impl Handler) -> impl Handler {
+    async move |req: Request| {
+        let start = Instant::now();
+        let (method, path, query) = (req.method(), req.path(), req.query_string());
+        let line = format!("{method} {path}{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
+        let response = respond(&handler, req).await;
+        log(format_args!("{line} {} in {:.1?}", u16::from(response.status()), start.elapsed()));
+        response
+    }
 }
 
 /// A value of the command line; if it is malformed, the message is enough.
@@ -255,11 +273,27 @@ impl Options {
         args
     }
 
+    /// Opens the sockets of the endpoints.
+    ///
+    /// # Errors
+    ///
+    /// `PORT` is not a port number, or an endpoint cannot be opened.
+    pub fn bind(&self) -> io::Result<Vec<Bound>> {
+        let endpoints = self.endpoints()?;
+        let bound = endpoints.iter().map(|endpoint| endpoint.bind(self.sharing)).collect::<io::Result<Vec<_>>>()?;
+        Ok(bound.into_iter().flatten().collect())
+    }
+
+    /// The same options for a process that inherits sockets: the first as its standard input, others by their numbers.
+    pub fn inherited(&self, sockets: &[Bound]) -> Self {
+        let number = |(index, bound): (usize, &Bound)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
+        let endpoints = sockets.iter().enumerate().map(number).map(Endpoint::Descriptor).collect();
+        Options { port: None, host: None, endpoints, ..self.clone() }
+    }
+
     fn serve(self, handler: impl Handler) -> io::Result<()> {
-        let bound =
-            self.endpoints()?.iter().map(|endpoint| endpoint.bind(self.sharing)).collect::<io::Result<Vec<_>>>()?;
         let server = Server {
-            bound: bound.into_iter().flatten().collect(),
+            bound: self.bind()?,
             workers: self.workers.map(NonZero::get),
             ready_path: self.ready_path,
             drain_delay: self.drain_delay.unwrap_or_default(),

@@ -5,6 +5,7 @@ mod checks;
 mod cli;
 mod connection;
 mod content;
+mod dev;
 mod eject;
 mod errors;
 mod examples;

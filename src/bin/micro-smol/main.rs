@@ -11,6 +11,7 @@ mod package;
 mod source;
 mod texts;
 mod vendor;
+mod watch;
 
 use std::env;
 use std::fs;
@@ -95,18 +96,22 @@ impl Arguments {
     }
 }
 
-/// Returns only if it failed: else this process has become the service, so that signals arrive where they should.
+/// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
 fn serve(mut parser: Parser) -> Result<(), Exit> {
-    let (mut arguments, mut options) = (Arguments::new("release"), Options::default());
+    let (mut arguments, mut options, mut is_watched) = (Arguments::new("release"), Options::default(), false);
     while let Some(arg) = parser.next()? {
         match (OptionName::of(&arg), arg) {
             (Some(name), _) => options.set(name, &mut parser)?,
+            (None, Arg::Short('d') | Arg::Long("dev")) => (is_watched, arguments.profile) = (true, "dev"),
             (None, arg) => arguments.take(arg).map_or(Ok(()), |arg| Err(Exit::of(arg)))?,
         }
     }
     options.endpoints()?;
     arguments.job.is_silent = options.is_silent();
     let job = arguments.job()?;
+    if is_watched {
+        return Ok(watch::watch(&job, &options)?);
+    }
     let (program, _) = job.build()?;
     let error = Command::new(&program).args(options.to_args()).exec();
     Err(format!("cannot start {}: {error}", program.display()).into())

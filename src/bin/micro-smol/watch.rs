@@ -1,0 +1,182 @@
+//! `--dev`: serves, and compiles and serves anew when something changes.
+//!
+//! The sockets stay here, and each service inherits them, so that none of its clients is refused: a service answers
+//! until the next one is ready, and a connection that neither has accepted waits in the kernel. Descriptors are
+//! inherited as the standard input and by their numbers; a service says that it is ready as it says it to systemd.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use micro_smol::cli::{Bound, Options};
+use micro_smol::smol::Timer;
+use micro_smol::smol::future::{FutureExt, block_on};
+use micro_smol::smol::stream::StreamExt;
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, kill_process};
+
+use super::build::Job;
+use super::inputs;
+
+/// How often we look: often enough to seem immediate, and too seldom to cost anything.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long services may take to stop before they are told again, in ticks.
+const PATIENCE_TICKS: usize = 10;
+
+/// Serves until SIGINT or SIGTERM.
+pub fn watch(job: &Job, options: &Options) -> Result<(), String> {
+    let mut services = Services::new(options).map_err(|error| error.to_string())?;
+    loop {
+        let around = job.around()?;
+        let built = job.build();
+        let inputs = match services.pause(Duration::ZERO) {
+            Some(signal) => return services.end(signal).map_err(|error| error.to_string()),
+            None => match built {
+                Ok((program, inputs)) => {
+                    let failed = |error| format!("cannot start {}: {error}", program.display());
+                    services.start(&program).map_err(failed)?;
+                    inputs
+                }
+                Err(error) => {
+                    eprintln!("micro-smol: {error}");
+                    around
+                }
+            },
+        };
+        while inputs::are_unchanged(&inputs) {
+            if let Some(signal) = services.pause(TICK) {
+                return services.end(signal).map_err(|error| error.to_string());
+            }
+            services.look();
+        }
+        // An editor may not be done with it.
+        thread::sleep(TICK);
+    }
+}
+
+/// The sockets, and who serves them.
+struct Services<'a> {
+    options: &'a Options,
+    sockets: Vec<Bound>,
+    signals: Signals,
+    current: Option<Child>,
+    /// The one that is not ready yet.
+    next: Option<Child>,
+    /// Those that still answer what they were asked.
+    leaving: Vec<Child>,
+    /// Where the next one says that it is ready.
+    notices: UnixDatagram,
+    notices_path: PathBuf,
+}
+
+impl<'a> Services<'a> {
+    fn new(options: &'a Options) -> io::Result<Self> {
+        let sockets = options.bind()?;
+        let signals = Signals::new([Signal::Int, Signal::Term])?;
+        let notices_path = env::temp_dir().join(format!("micro-smol-{}", process::id()));
+        let notices = UnixDatagram::bind(&notices_path)?;
+        notices.set_nonblocking(true)?;
+        Ok(Services {
+            options,
+            sockets,
+            signals,
+            current: None,
+            next: None,
+            leaving: Vec::new(),
+            notices,
+            notices_path,
+        })
+    }
+
+    /// Waits, but not if there is a signal.
+    fn pause(&mut self, time: Duration) -> Option<Signal> {
+        let signal = async { self.signals.next().await?.ok() };
+        block_on(signal.or(async {
+            Timer::after(time).await;
+            None
+        }))
+    }
+
+    fn start(&mut self, program: &Path) -> io::Result<()> {
+        // Two that are not ready could not be told apart.
+        self.next.take().map_or(Ok(()), stop)?;
+        let mut command = Command::new(program);
+        command.args(self.options.inherited(&self.sockets).to_args());
+        command.env("MICRO_ENV", "development").env("NOTIFY_SOCKET", &self.notices_path);
+        let (first, others) = self.sockets.split_first().ok_or(io::ErrorKind::NotFound)?;
+        command.stdin(first.socket.try_clone()?);
+        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::empty()))?;
+        let spawned = command.spawn();
+        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::CLOEXEC))?;
+        self.next = Some(spawned?);
+        Ok(())
+    }
+
+    /// Lets a service that has become ready take over, and reports those that have ended.
+    fn look(&mut self) {
+        let mut notice = [0; 64];
+        while let Ok(length) = self.notices.recv(&mut notice) {
+            if notice[..length].starts_with(b"READY=1")
+                && let Some(next) = self.next.take()
+                && let Some(last) = self.current.replace(next)
+                && terminate(&last).is_ok()
+            {
+                self.leaving.push(last);
+            }
+        }
+        self.leaving.retain_mut(is_running);
+        for service in [&mut self.next, &mut self.current] {
+            if let Some(Ok(Some(status))) = service.as_mut().map(Child::try_wait) {
+                eprintln!("micro-smol: the service has ended: {status}; the next change starts it again");
+                *service = None;
+            }
+        }
+    }
+
+    /// Ends all that runs. A terminal has sent its signal to the services, too.
+    fn end(mut self, signal: Signal) -> io::Result<()> {
+        let mut services = mem::take(&mut self.leaving);
+        for service in self.current.take().into_iter().chain(self.next.take()) {
+            if signal == Signal::Term {
+                terminate(&service)?;
+            }
+            services.push(service);
+        }
+        for _ in 0..PATIENCE_TICKS {
+            services.retain_mut(is_running);
+            thread::sleep(if services.is_empty() { Duration::ZERO } else { TICK });
+        }
+        services.into_iter().try_for_each(stop)
+    }
+}
+
+impl Drop for Services<'_> {
+    fn drop(&mut self) {
+        // It is in the directory for what may be lost.
+        let _ = fs::remove_file(&self.notices_path);
+    }
+}
+
+fn is_running(service: &mut Child) -> bool {
+    matches!(service.try_wait(), Ok(None))
+}
+
+fn stop(mut service: Child) -> io::Result<()> {
+    if is_running(&mut service) {
+        terminate(&service)?;
+        service.wait()?;
+    }
+    Ok(())
+}
+
+fn terminate(service: &Child) -> io::Result<()> {
+    Ok(kill_process(Pid::from_child(service), rustix::process::Signal::TERM)?)
+}

@@ -1,0 +1,257 @@
+//! `micro-smol --dev`, as somebody uses it who edits a service.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cli::{HANDLER, PROGRAM, cache, directory, files, micro_smol};
+
+/// Long enough for a build on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The lines of a stream as they come.
+struct Lines(Receiver<String>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Lines(lines)
+    }
+
+    /// Waits for a line with these words in it.
+    fn expect(&self, words: &str) -> String {
+        let mut others = Vec::new();
+        while let Ok(line) = self.0.recv_timeout(PATIENCE) {
+            if line.contains(words) {
+                return line;
+            }
+            others.push(line);
+        }
+        panic!("{words} is not among {others:#?}")
+    }
+}
+
+/// A service that is being developed.
+struct Dev {
+    child: Child,
+    port: u16,
+    stdout: Lines,
+    stderr: Lines,
+    directory: PathBuf,
+}
+
+impl Dev {
+    fn start(test: &str, with: &[(&str, &str)], args: &[&str]) -> Self {
+        let directory = files(test, with);
+        let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (stdout, stderr) = (Lines::of(stdout), Lines::of(stderr));
+        let line = stdout.expect("micro-smol: Accepting connections on http://127.0.0.1:");
+        let port = line.rsplit(':').next().unwrap().parse().unwrap();
+        Dev { child, port, stdout, stderr, directory }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.directory.join(name), text).unwrap();
+    }
+
+    fn get(&self, target: &str) -> String {
+        get(TcpStream::connect(("127.0.0.1", self.port)).unwrap(), target)
+    }
+
+    /// Waits until the service answers so.
+    fn expect(&self, content: &str) {
+        let start = Instant::now();
+        while self.get("/") != content {
+            assert!(start.elapsed() < PATIENCE, "it does not become {content}");
+        }
+    }
+
+    /// Ends it, and returns its exit code.
+    fn stop(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let code = self.child.wait().unwrap().code();
+        assert!(TcpStream::connect(("127.0.0.1", self.port)).is_err());
+        code
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // The service ends with it, which it would not if it was killed.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// The content of the response, or what came instead of it.
+fn get(mut client: impl Read + Write, target: &str) -> String {
+    let mut answer = String::new();
+    let asked = write!(client, "GET {target} HTTP/1.0\r\n\r\n").and_then(|()| client.read_to_string(&mut answer));
+    let content = answer.split_once("\r\n\r\n").map(|(_, content)| content.to_owned());
+    content.unwrap_or_else(|| format!("{asked:?} {answer:?}"))
+}
+
+fn answering(content: &str) -> String {
+    HANDLER.replace("served", content)
+}
+
+#[test]
+fn ten_edits_lose_no_request() {
+    let dev = Dev::start("edits", &[("index.rs", &answering("edit 0"))], &[]);
+    let (port, is_done) = (dev.port, AtomicBool::new(false));
+    let (count, lost) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let (mut count, mut lost) = (0, Vec::new());
+            while !is_done.load(Ordering::Relaxed) {
+                let answer = TcpStream::connect(("127.0.0.1", port)).map(|client| get(client, "/"));
+                count += 1;
+                lost.extend(answer.map_or_else(
+                    |error| Some(error.to_string()),
+                    |text| Some(text).filter(|text| !text.starts_with("edit ")),
+                ));
+            }
+            (count, lost)
+        });
+        for edit in 1..=10 {
+            dev.write("index.rs", &answering(&format!("edit {edit}")));
+            dev.expect(&format!("edit {edit}"));
+        }
+        is_done.store(true, Ordering::Relaxed);
+        client.join().unwrap()
+    });
+    assert_eq!(lost, Vec::<String>::new(), "of {count}");
+    assert!(count > 100, "{count}");
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn a_request_is_logged() {
+    let dev = Dev::start("logged", &[("index.rs", HANDLER)], &[]);
+    assert_eq!(dev.get("/tea?milk=1"), "served");
+    let line = dev.stderr.expect("tea");
+    assert!(line.starts_with("micro-smol: GET /tea?milk=1 200 in ") && line.ends_with('s'), "{line}");
+}
+
+#[test]
+fn a_build_that_fails_leaves_the_old_service() {
+    let dev = Dev::start("failing", &[("index.rs", HANDLER)], &[]);
+    dev.write("index.rs", &format!("mod new;\n{}", HANDLER.replace("\"served\"", "new::TEXT")));
+    dev.stderr.expect("file not found for module `new`");
+    dev.stderr.expect("micro-smol: ");
+    assert_eq!(dev.get("/"), "served");
+    dev.write("new.rs", "pub const TEXT: &str = 3;\n");
+    dev.stderr.expect("mismatched types");
+    assert_eq!(dev.get("/"), "served");
+    dev.write("new.rs", "pub const TEXT: &str = \"new\";\n");
+    dev.expect("new");
+}
+
+#[test]
+fn modules_and_dependencies_are_watched_but_data_is_not() {
+    let index = "---\n[dependencies]\nnumber.path = \"number\"\n---\nmod other;\n";
+    let code =
+        HANDLER.replace("&'static str", "String").replace("\"served\"", "format!(\"{} {}\", other::N, number::N)");
+    let number = |n: u8| format!("pub const N: u8 = {n};\n");
+    let with = [
+        ("index.rs", &*format!("{index}{code}")),
+        ("other.rs", &number(1)),
+        ("number/Cargo.toml", "[package]\nname = \"number\"\nedition = \"2024\"\n"),
+        ("number/src/lib.rs", &number(1)),
+    ];
+    let dev = Dev::start("watched", &with, &[]);
+    dev.write("data.json", "{}");
+    dev.write("other.rs", &number(2));
+    dev.expect("2 1");
+    dev.write("number/src/lib.rs", &number(3));
+    dev.expect("2 3");
+    let edition = "[package]\nname = \"number\"\nedition = \"2021\"\n";
+    dev.write("number/Cargo.toml", edition);
+    for _ in 0..3 {
+        dev.stdout.expect("Accepting connections");
+    }
+    assert!(dev.stdout.0.try_recv().is_err(), "it was started more often than changed");
+}
+
+#[test]
+fn a_service_that_ends_is_reported_and_started_by_the_next_change() {
+    let code = "{ std::process::exit(3) }".to_owned();
+    let dying = format!("#![allow(unreachable_code)]\n{}", HANDLER.replace("\"served\"", &code));
+    let dev = Dev::start("dying", &[("index.rs", &dying)], &[]);
+    dev.get("/");
+    dev.stderr.expect("micro-smol: the service has ended: exit status: 3; the next change starts it again");
+    dev.write("index.rs", HANDLER);
+    dev.expect("served");
+}
+
+#[test]
+fn several_endpoints_are_kept() {
+    let directory = directory("endpoint");
+    let socket = directory.join("s");
+    let unix = format!("unix:{}", socket.display());
+    let dev = Dev::start("endpoints", &[("index.rs", &answering("1"))], &["-l", &unix, "-l", "tcp://localhost:0"]);
+    dev.stdout.expect(&unix);
+    for edit in ["1", "2"] {
+        dev.write("index.rs", &answering(edit));
+        dev.expect(edit);
+        while get(UnixStream::connect(&socket).unwrap(), "/") != edit {}
+    }
+    assert_eq!(dev.stop(), Some(0));
+    assert!(!socket.exists());
+}
+
+/// Runs a shell's command line in a terminal of its own, types, and returns what it has shown.
+#[cfg(target_os = "linux")]
+fn in_terminal(directory: &Path, line: &str, mut use_it: impl FnMut(&Lines, &mut dyn Write)) -> Vec<String> {
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", line, "/dev/null"]).current_dir(directory);
+    command.env("XDG_CACHE_HOME", cache()).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CARGO_TERM_COLOR");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, shown) = (child.stdin.take().unwrap(), Lines::of(child.stdout.take().unwrap()));
+    use_it(&shown, &mut keys);
+    let rest = std::iter::from_fn(|| shown.0.recv_timeout(PATIENCE).ok()).map(|line| line.trim_end().to_owned());
+    let rest = rest.collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    rest
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ctrl_c_ends_both_and_leaves_the_terminal_as_it_was() {
+    let directory = files("terminal", &[("index.rs", HANDLER)]);
+    let line = format!("stty -g; {PROGRAM} --dev --offline -H 127.0.0.1 -p 0; echo code $?; stty -g");
+    let (mut before, mut port) = (String::new(), String::new());
+    let rest = in_terminal(&directory, &line, |shown, keys| {
+        before = shown.expect(":").trim_end().to_owned();
+        let url = shown.expect("Accepting connections on http://127.0.0.1:");
+        port = url.trim_end().rsplit(':').next().unwrap().to_owned();
+        keys.write_all(b"\x03").unwrap();
+    });
+    assert_eq!(rest, ["^Ccode 0", &before]);
+    assert!(TcpStream::connect(format!("127.0.0.1:{port}")).is_err());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn messages_are_coloured_in_a_terminal() {
+    let directory = files("colour", &[("index.rs", &HANDLER.replace("\"served\"", "3"))]);
+    let line = format!("{PROGRAM} --dev --offline -H 127.0.0.1 -p 0");
+    in_terminal(&directory, &line, |shown, keys| {
+        let message = shown.expect("mismatched types");
+        assert!(message.contains("\x1b["), "{message:?}");
+        shown.expect("does not compile");
+        keys.write_all(b"\x03").unwrap();
+    });
+}

@@ -73,7 +73,7 @@ def machine(cores, crates):
     versions = dict(re.findall(r'name = "(.*)"\nversion = "(.*)"', (HERE / "Cargo.lock").read_text()))
     peers = ", ".join(f"{name} {versions[name]}" for name in crates if name in versions)
     rust, go = said("rustc", "-V").split(" (")[0], re.sub(r".* go(\S+) .*", r"Go \1", said("go", "version"))
-    hardware = f"{cores} cores of {model[1] if model else platform.machine()}, Linux {platform.release()}"
+    hardware = f"{cores} cores of {model[1] if model else platform.machine()}, Linux {platform.release().split('-')[0]}"
     return f"{hardware}; {rust}; {peers}; {go}; Node {said('node', '-v')}."
 
 

@@ -126,15 +126,11 @@ where
     async fn run(self, handler: &impl Handler) -> io::Result<()> {
         for count in 1_usize.. {
             let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
-            let (mut exchange, mut response) = match request {
+            let (exchange, response) = match request {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
                 Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
             };
-            let upgrade = response.upgrade.take();
-            if upgrade.is_some() {
-                exchange.persistence = Persistence::Upgrade;
-            }
-            match (self.write(exchange, response).await?, upgrade) {
+            match self.write(exchange, response).await? {
                 (Persistence::Upgrade, Some(upgrade)) => return self.hand_over(upgrade).await,
                 (Persistence::Persist, _) if exchange.framing == Framing::None || self.discard_body().await? => {}
                 _ => return self.close().await,
@@ -241,7 +237,7 @@ where
     }
 
     /// Writes the response; the bytes of a small one wait for those of the next.
-    async fn write(&self, exchange: Exchange, mut response: Response) -> io::Result<Persistence> {
+    async fn write(&self, exchange: Exchange, mut response: Response) -> io::Result<(Persistence, Option<Upgrade>)> {
         let (framing, persistence, content) = loop {
             match self.encode(exchange, &mut response) {
                 Ok(decided) => break decided,
@@ -257,13 +253,13 @@ where
                 kept::leave(bytes);
             }
         }
-        Ok(persistence)
+        Ok((persistence, response.upgrade))
     }
 
     /// Writes the head and small content; returns what is still to be written.
     fn encode(&self, exchange: Exchange, response: &mut Response) -> Result<(Framing, Persistence, Outgoing), Error> {
         let status = response.status();
-        let switches = exchange.persistence == Persistence::Upgrade && status == StatusCode::SwitchingProtocols;
+        let switches = response.upgrade.is_some() && status == StatusCode::SwitchingProtocols;
         if status.is_informational() && !switches {
             return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
         }
@@ -275,8 +271,11 @@ where
         if will_be_read {
             wire.go_ahead();
         }
-        let closes = !switches && self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire);
-        let persistence = if closes { Persistence::Close } else { exchange.persistence };
+        let persistence = match self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire) {
+            _ if switches => Persistence::Upgrade,
+            true => Persistence::Close,
+            false => exchange.persistence,
+        };
         let start = wire.output.len();
         let mut encoder = Encoder::new(&mut wire.output, status, persistence);
         if let Some(content_type) = response.content_type() {

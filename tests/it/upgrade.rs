@@ -70,6 +70,21 @@ fn fields_can_be_set_on_the_response() {
 }
 
 #[test]
+fn a_response_that_does_not_switch_hands_nothing_over() {
+    let with_invalid_field = async |req: Request| handler(req).await.with_header("x", "a\nb");
+    let with_status = async |req: Request| send(200, handler(req).await);
+    let next = format!("{ASK}GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let answers = [
+        converse(&with_invalid_field, &Limits::default(), &[next.as_bytes()], usize::MAX).0,
+        converse(&with_status, &Limits::default(), &[next.as_bytes()], usize::MAX).0,
+    ];
+    for (answer, status) in answers.into_iter().zip(["HTTP/1.1 500 ", "HTTP/1.1 200 "]) {
+        assert!(answer.starts_with(status) && answer.matches("HTTP/1.1 ").count() == 2, "{answer}");
+        assert!(!answer.contains("connection: upgrade") && !answer.ends_with('!'), "{answer}");
+    }
+}
+
+#[test]
 fn a_server_that_stops_ends_what_is_read_and_waits() {
     let server = listen(handler).unwrap();
     let mut client = connect(&server);

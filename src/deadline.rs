@@ -124,8 +124,8 @@ impl Deadline {
 
     fn disarm(&mut self) {
         if let Some((key, _)) = self.armed.take() {
-            let disarmed = self.timers.lock().armed.remove(&key);
-            drop(disarmed);
+            // Dropped when the queue is no longer locked: it may be the last of a task.
+            let _waker = self.timers.lock().armed.remove(&key);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, invalid};
 
 /// How long it may take in all: to resolve, to connect, and to be answered.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,9 +45,7 @@ impl Target {
         match &self.endpoint {
             Endpoint::Tcp(host, port) => self.ask(TcpStream::connect((connectable(host), *port))?),
             Endpoint::Unix(path) => self.ask(UnixStream::connect(path)?),
-            Endpoint::Descriptor(_) => {
-                Err(io::Error::new(io::ErrorKind::InvalidInput, "give tcp://HOST:PORT or unix:/PATH"))
-            }
+            Endpoint::Descriptor(_) => Err(invalid("give tcp://HOST:PORT or unix:/PATH".to_owned())),
         }
     }
 

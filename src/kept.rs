@@ -178,10 +178,8 @@ impl Kept {
 
     /// How long the content is, where that is known.
     pub(super) fn length(&self) -> Option<usize> {
-        match self {
-            Kept::Part { read, length, .. } => length.map(|length| read.filled.saturating_add(length)),
-            Kept::Whole(whole) => Some(whole.filled),
-        }
+        let is_known = !matches!(self, Kept::Part { length: None, .. });
+        is_known.then(|| self.bytes_min())
     }
 
     /// How long the content is at least.

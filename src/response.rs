@@ -52,8 +52,8 @@ pub fn send(status: impl IntoStatus, value: impl IntoResponse) -> Result<Respons
 
 /// Turns an error into the response that the server sends for it.
 ///
-/// The message is sent if the status is below 500 or [`create_error`](super::create_error) made the error; else the status's reason phrase,
-/// and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
+/// The message is sent if the status is below 500 or [`create_error`](super::create_error) made the error; else the
+/// status's reason phrase, and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
 /// backtrace if there is one; with `MICRO_ENV=test` nothing is printed.
 ///
 /// # Examples

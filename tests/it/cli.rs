@@ -251,10 +251,8 @@ fn a_script_becomes_the_service_and_stops_on_a_signal() {
     assert_eq!(service.child.wait().unwrap().code(), Some(0));
 }
 
-#[test]
-fn a_file_brings_dependencies_modules_and_private_types() {
-    let index = r#"
----
+/// A file with dependencies, a module, and a private type in its handler.
+pub const ORDER: &str = r#"---
 package.edition = "2021"
 [dependencies]
 serde = { version = "1", features = ["derive"] }
@@ -277,10 +275,13 @@ pub async fn handler(_: Request) -> Json<Order> {
     Json(Order { count: number::number(), name: name::name() })
 }
 "#;
+
+#[test]
+fn a_file_brings_dependencies_modules_and_private_types() {
     let directory = files(
         "order",
         &[
-            ("index.rs", index),
+            ("index.rs", &format!("\n{ORDER}")),
             ("name.rs", "mod part;\npub fn name() -> String {\n    format!(\"a {}\", part::PART)\n}\n"),
             ("name/part.rs", "pub const PART: &str = include_str!(\"../part.txt\");\n"),
             ("part.txt", "pie"),
@@ -291,7 +292,7 @@ pub async fn handler(_: Request) -> Json<Order> {
     assert_eq!(Service::start(&directory, &[]).get(), r#"{"count":3,"name":"a pie"}"#);
     fs::write(directory.join("part.txt"), "cake").unwrap();
     assert_eq!(Service::start(&directory, &[]).get(), r#"{"count":3,"name":"a cake"}"#);
-    fs::write(directory.join("index.rs"), index.replace("number::number()", "4")).unwrap();
+    fs::write(directory.join("index.rs"), ORDER.replace("number::number()", "4")).unwrap();
     assert_eq!(Service::start(&directory, &["."]).get(), r#"{"count":4,"name":"a cake"}"#);
 }
 

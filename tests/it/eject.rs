@@ -3,33 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cli::{CHECKOUT, HANDLER, failure, files, micro_smol};
+use crate::cli::{CHECKOUT, HANDLER, ORDER, failure, files, micro_smol};
 use crate::vendor::{cargo_run, success};
-
-const ORDER: &str = r#"#!/usr/bin/env micro-smol
----
-package.edition = "2021"
-[dependencies]
-serde = { version = "1", features = ["derive"] }
-number = { path = "number" }
----
-//! An order.
-#![deny(warnings)]
-
-mod name;
-
-use micro_smol::{Json, Request};
-
-#[derive(serde::Serialize)]
-struct Order {
-    count: u8,
-    name: String,
-}
-
-pub async fn handler(_: Request) -> Json<Order> {
-    Json(Order { count: number::number(), name: name::name() })
-}
-"#;
 
 /// Writes files and ejects `order.rs` into `shop`; says what the command said.
 fn eject(test: &str, test_files: &[(&str, &str)]) -> (std::path::PathBuf, String) {
@@ -43,7 +18,7 @@ fn a_file_becomes_a_package_with_all_that_it_needs() {
     let (directory, said) = eject(
         "ejected",
         &[
-            ("order.rs", ORDER),
+            ("order.rs", &format!("#!/usr/bin/env micro-smol\n{ORDER}")),
             ("name.rs", "mod part;\npub fn name() -> String {\n    format!(\"a {}\", part::PART)\n}\n"),
             ("name/part.rs", "pub const PART: &str = include_str!(\"../a part.txt\");\n"),
             ("a part.txt", "pie"),

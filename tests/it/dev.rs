@@ -213,11 +213,14 @@ fn several_endpoints_are_kept() {
 }
 
 /// Runs a shell's command line in a terminal of its own, types, and returns what it has shown.
+/// The shell survives Ctrl-C: bash would by itself, dash does not.
 #[cfg(target_os = "linux")]
 fn in_terminal(directory: &Path, line: &str, mut use_it: impl FnMut(&Lines, &mut dyn Write)) -> Vec<String> {
     let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", line, "/dev/null"]).current_dir(directory);
-    command.env("XDG_CACHE_HOME", cache()).env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CARGO_TERM_COLOR");
+    let line = format!("trap : INT; {line}");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(directory);
+    command.env("SHELL", "/bin/sh").env("XDG_CACHE_HOME", cache()).env("TERM", "xterm");
+    command.env_remove("NO_COLOR").env_remove("CARGO_TERM_COLOR");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut keys, shown) = (child.stdin.take().unwrap(), Lines::of(child.stdout.take().unwrap()));
     use_it(&shown, &mut keys);

@@ -50,13 +50,30 @@ pub trait Handler: Send + Sync + 'static {
     fn call(&self, req: Request) -> impl Future<Output = Result<Response>>;
 }
 
-impl<F, T> Handler for F
+impl<F> Handler for F
 where
-    F: AsyncFn(Request) -> T + Send + Sync + 'static,
-    T: IntoResponse,
+    F: AsyncFnOfRequest + Send + Sync + 'static,
+    F::Output: IntoResponse,
 {
     async fn call(&self, req: Request) -> Result<Response> {
-        self(req).await.into_response()
+        self.start(req).await.into_response()
+    }
+}
+
+/// `AsyncFn(Request) -> Output` by another name: of a function that is not async rustc would say that what it returns is not
+/// a future, and nothing of handlers.
+pub trait AsyncFnOfRequest {
+    type Output;
+
+    fn start(&self, req: Request) -> impl Future<Output = Self::Output>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
+    type Output = T;
+
+    fn start(&self, req: Request) -> impl Future<Output = T> {
+        self(req)
     }
 }
 

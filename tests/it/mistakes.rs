@@ -8,7 +8,7 @@ const MISTAKES: [(&str, &str, &[&str]); 5] = [
     (
         "not_async",
         "fn handler(_req: Request) -> &'static str { \"Hello, world\" }",
-        &["`&'static str` is not a future", "to implement `Handler`"],
+        &["-> &'static str {handler}` is not a handler", "expected an `async fn(Request) -> impl IntoResponse`"],
     ),
     (
         "wrong_argument",

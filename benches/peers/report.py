@@ -111,9 +111,23 @@ def panel(top, title, rows, line):
         yield f'<text x="820" y="{y + 13}" text-anchor="end">{figure.median:.2f}</text>'
 
 
+SHORT = ("micro-smol", "axum", "actix-web", "Go net/http", "micro (npm)")
+
+
+def short(results):
+    """The scenarios that all servers take part in, as the project's README shows them."""
+    yield f"Each figure is a ratio to hyper's in the same run; less is better. {date.today()}, on two cores:\n"
+    yield "| | " + " | ".join(SHORT) + " |\n| --- |" + " ---: |" * len(SHORT)
+    for scenario, servers in results:
+        if all(server in servers for server in SHORT):
+            medians = [f"{ratio(servers[server], servers['hyper']).median:.2f}" for server in SHORT]
+            yield f"| {scenario.name} | {' | '.join(medians)} |"
+
+
 def write(text, results):
-    readme = HERE.parent / "README.md"
-    before, begin, rest = readme.read_text().partition("<!-- measured -->\n")
     text = f"![The CPU time of a request, and micro-smol’s figures by hyper’s](peers.svg)\n\n{text}"
-    readme.write_text(f"{before}{begin}\n{text}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+    for directory, measured in (HERE.parent, text), (HERE.parent.parent, "\n".join(short(results))):
+        readme = directory / "README.md"
+        before, begin, rest = readme.read_text().partition("<!-- measured -->\n")
+        readme.write_text(f"{before}{begin}\n{measured}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
     (HERE.parent / "peers.svg").write_text("\n".join(chart(results)))

@@ -17,6 +17,7 @@ mod message_body;
 mod mistakes;
 mod process;
 mod properties;
+mod readme;
 mod request;
 mod response;
 mod server;

@@ -78,7 +78,7 @@ fn set(words: &[&str]) -> BTreeSet<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn has(shell: &str) -> bool {
+pub fn has(shell: &str) -> bool {
     let has = Command::new(shell).arg("--version").output().is_ok_and(|output| output.status.success());
     if !has {
         eprintln!("skipped: {shell} is not installed");

@@ -414,11 +414,9 @@ fn a_member_of_a_workspace_is_served_with_the_workspaces_lock_file() {
     let directory =
         files("workspace", &[("Cargo.toml", &workspace), ("shop/Cargo.toml", member), ("shop/src/lib.rs", HANDLER)]);
     fs::copy(Path::new(CHECKOUT).join("Cargo.lock"), directory.join("Cargo.lock")).unwrap();
-    let cargo = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--format-version", "1"])
-        .current_dir(&directory)
-        .output();
-    assert!(cargo.unwrap().status.success());
+    let mut cargo = Command::new(env!("CARGO"));
+    let cargo = cargo.args(["update", "--workspace", "--offline"]).current_dir(&directory).output().unwrap();
+    assert!(cargo.status.success(), "{}", text(&cargo.stderr));
     assert_eq!(Service::start(&directory, &["--locked", "shop"]).get(), "served");
 }
 

@@ -13,7 +13,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 pub use super::endpoint::Bound;
 use super::endpoint::{Endpoint, Sharing, invalid, parse_port};
-use super::error::{Mode, log, mode};
+use super::error::{MODE, Mode, log};
 use super::handler::{Handler, respond};
 use super::healthcheck::Target;
 use super::request::Request;
@@ -161,7 +161,7 @@ fn serve_as_told(mut parser: Parser, handler: impl Handler) -> Result<(), Exit> 
         }
     }
     // A release build has no second server in it.
-    let is_logged = cfg!(debug_assertions) && mode() == Mode::Development && !options.silent;
+    let is_logged = cfg!(debug_assertions) && *MODE == Mode::Development && !options.silent;
     Ok(if is_logged { options.serve(logged(handler)) } else { options.serve(handler) }?)
 }
 

@@ -3,9 +3,10 @@
 //! [`Error`] is http-types' own. What is kept here is which messages a peer may read: those below 500, and those that
 //! [`create_error`] was given.
 
+use std::convert::identity;
 use std::fmt::{self, Debug, Display};
 use std::io::{self, Write};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use http_types::{Error, StatusCode};
 
@@ -64,10 +65,7 @@ impl Display for Shown {
 /// assert_eq!(response.status(), 429);
 /// ```
 pub fn create_error(status: impl IntoStatus, message: impl Display) -> Error {
-    match status.into_status() {
-        Ok(status) => Error::from_str(status, Shown(message.to_string())),
-        Err(error) => error,
-    }
+    status.into_status().map_or_else(identity, |status| Error::from_str(status, Shown(message.to_string())))
 }
 
 /// Makes an error whose message the peer is shown, and keeps the original for whoever looks into it.
@@ -83,10 +81,8 @@ pub fn create_error(status: impl IntoStatus, message: impl Display) -> Error {
 /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
 /// ```
 pub fn create_error_from(status: impl IntoStatus, message: impl Display, original: impl Into<Error>) -> Error {
-    match status.into_status() {
-        Ok(status) => Error::new(status, original.into().into_inner().context(Shown(message.to_string()))),
-        Err(error) => error,
-    }
+    let shown = |status| Error::new(status, original.into().into_inner().context(Shown(message.to_string())));
+    status.into_status().map_or_else(identity, shown)
 }
 
 /// Gives a failure a status: `.status(403)?`.
@@ -118,22 +114,16 @@ pub trait Status<T> {
 impl<T, E: Into<Error>> Status<T> for Result<T, E> {
     fn status(self, status: impl IntoStatus) -> Result<T> {
         self.map_err(|error| {
-            let mut error = error.into();
-            match status.into_status() {
-                Ok(status) => error.set_status(status),
-                Err(unknown) => error = unknown,
-            }
-            error
+            let error = error.into().into_inner();
+            status.into_status().map_or_else(identity, |status| Error::new(status, error))
         })
     }
 }
 
 impl<T> Status<T> for Option<T> {
     fn status(self, status: impl IntoStatus) -> Result<T> {
-        self.ok_or_else(|| match status.into_status() {
-            Ok(status) => Error::from_str(status, status.canonical_reason()),
-            Err(unknown) => unknown,
-        })
+        let named = |status: StatusCode| Error::from_str(status, status.canonical_reason());
+        self.ok_or_else(|| status.into_status().map_or_else(identity, named))
     }
 }
 
@@ -141,28 +131,24 @@ impl<T> Status<T> for Option<T> {
 pub(super) fn disclose(error: Error) -> (StatusCode, String) {
     let status = error.status();
     let is_ours = status.is_server_error();
-    let message = match is_ours && error.downcast_ref::<Shown>().is_none() {
-        true => status.canonical_reason().to_owned(),
-        false => error.to_string(),
+    let mut message = match error.downcast_ref::<Shown>() {
+        Some(Shown(message)) if is_ours => message.clone(),
+        None if is_ours => status.canonical_reason().to_owned(),
+        _ => error.to_string(),
     };
-    let report = || format!("{:?}", error.into_inner());
-    match mode() {
-        Mode::Development => {
-            let report = report();
-            log(format_args!("{status}: {report}"));
-            (status, format!("{message}\n\n{report}"))
+    if is_ours || *MODE == Mode::Development {
+        let report = format!("{:?}", error.into_inner());
+        log(format_args!("{status}: {report}"));
+        if *MODE == Mode::Development {
+            message = format!("{message}\n\n{report}");
         }
-        Mode::Production if is_ours => {
-            log(format_args!("{status}: {}", report()));
-            (status, message)
-        }
-        Mode::Production | Mode::Test => (status, message),
     }
+    (status, message)
 }
 
 /// Prints a line of the server's own on stderr.
 pub(super) fn log(line: impl Display) {
-    if mode() != Mode::Test {
+    if *MODE != Mode::Test {
         // A log that cannot be written is no reason to answer nobody: `eprintln!` would panic.
         let _ = writeln!(io::stderr(), "micro-smol: {line}");
     }
@@ -176,11 +162,8 @@ pub(super) enum Mode {
     Test,
 }
 
-pub(super) fn mode() -> Mode {
-    static MODE: OnceLock<Mode> = OnceLock::new();
-    *MODE.get_or_init(|| match std::env::var("MICRO_ENV").as_deref() {
-        Ok("development") => Mode::Development,
-        Ok("test") => Mode::Test,
-        _ => Mode::Production,
-    })
-}
+pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match std::env::var("MICRO_ENV").as_deref() {
+    Ok("development") => Mode::Development,
+    Ok("test") => Mode::Test,
+    _ => Mode::Production,
+});

@@ -16,7 +16,7 @@ use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
 use super::duplex::Upgrade;
-use super::error::{IntoStatus, Mode, Result, disclose, mode};
+use super::error::{IntoStatus, MODE, Mode, Result, disclose};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -479,7 +479,7 @@ pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Result<Response> {
-        let bytes = match mode() {
+        let bytes = match *MODE {
             Mode::Development => serde_json::to_vec_pretty(&self.0),
             Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
         };

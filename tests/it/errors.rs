@@ -35,6 +35,12 @@ fn the_message_of_any_other_error_is_shown_below_500() {
 }
 
 #[test]
+fn what_is_said_around_a_created_error_is_not_shown() {
+    let wrapped = create_error(502, "Back at noon").into_inner().context("password is hunter2");
+    assert_eq!(shown(Error::new(502, wrapped)), (502, "Back at noon".into()));
+}
+
+#[test]
 fn an_error_keeps_its_original() {
     let error = create_error_from(400, "Not a number", "x".parse::<u8>().unwrap_err());
     assert_eq!(error.status(), 400);

@@ -15,14 +15,13 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
 
 use super::drain::{Connections, Place};
-use super::duplex::{Upgrade, Upgraded};
 use super::error::log;
 use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
 use super::handler::{Handler, respond};
 use super::kept::{self, Kept};
 use super::limits::Limits;
 use super::request::{Peer, Request};
-use super::response::{Outgoing, Response, send_error, text};
+use super::response::{Outgoing, Response, Upgrade, send_error, text};
 use super::wire::{Incoming, Tunnel, Wire, lock};
 
 /// How long we read from a peer that still sends, so that it can read the last response: in all, and if it pauses.
@@ -385,7 +384,7 @@ where
     /// Serves the protocol that the connection was upgraded to. If the server is to end, it reads the end of the stream.
     async fn hand_over(&self, upgrade: Upgrade) -> io::Result<()> {
         self.send(b"").await?;
-        let mut served = upgrade(Upgraded::new(Tunnel(self.wire.clone())));
+        let mut served = upgrade(Box::new(Tunnel(self.wire.clone())));
         poll_fn(|cx| {
             if self.place.poll_draining(cx).is_ready() {
                 lock(&self.wire).end();

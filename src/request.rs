@@ -174,12 +174,6 @@ impl Request {
         self.kept.content()
     }
 
-    /// Whether there may be content.
-    pub(super) fn has_content(&self) -> bool {
-        let length = self.full.as_ref().map_or_else(|| self.kept.length(), |full| full.len());
-        length != Some(0)
-    }
-
     /// The charset that Content-Type names.
     pub(super) fn charset(&self) -> Option<String> {
         let value = self.field("content-type").filter(|value| value.contains(';'))?;

@@ -9,13 +9,12 @@ use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_lite::AsyncRead;
 use futures_lite::io::{BufReader, Cursor};
+use futures_lite::{AsyncRead, AsyncWrite};
 use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
-use super::duplex::Upgrade;
 use super::error::{IntoStatus, MODE, Mode, Result, disclose};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -98,6 +97,19 @@ struct Lean {
     content_type: Option<&'static str>,
     content: Outgoing,
 }
+
+/// What takes over a connection.
+pub(super) type Upgrade = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// A connection that has been handed over by [`upgrade`](super::upgrade()): bytes both ways.
+///
+/// Closing it tells the peer that no more is sent; it is closed in any case when the future is done that got it.
+pub type Upgraded = Box<dyn Duplex>;
+
+/// Bytes both ways, from whatever stream.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// The content of a response, as the connection writes it.
 pub(super) enum Outgoing {

@@ -2,9 +2,8 @@
 
 use http_types::{StatusCode, Version};
 
-use super::duplex::Upgraded;
 use super::request::Request;
-use super::response::{Response, text};
+use super::response::{Response, Upgraded, text};
 
 /// Hands the connection over to `serve`, in the protocol that the peer asks for: WebSocket, for one.
 ///
@@ -33,18 +32,17 @@ use super::response::{Response, text};
 /// assert_eq!(response.status(), 426);
 /// assert_eq!(response["upgrade"], "echo");
 /// ```
-pub fn upgrade<F>(req: &Request, protocol: &str, serve: F) -> Response
-where
-    F: AsyncFnOnce(Upgraded) + Send + 'static,
-{
+pub fn upgrade(req: &Request, protocol: &str, serve: impl AsyncFnOnce(Upgraded) + Send + 'static) -> Response {
     let has = |name, element: &str| {
-        let elements = req.field(name).unwrap_or_default().split(',');
-        elements.map(str::trim).any(|found| found.eq_ignore_ascii_case(element))
+        let lines = req.header(name).into_iter().flatten();
+        lines.flat_map(|line| line.as_str().split(',')).any(|found| found.trim().eq_ignore_ascii_case(element))
     };
     let is_asked = has("upgrade", protocol) && has("connection", "upgrade") && req.version() == Version::Http1_1;
     let response = match is_asked {
         false => text(StatusCode::UpgradeRequired, StatusCode::UpgradeRequired.canonical_reason()),
-        true if req.has_content() => return text(StatusCode::BadRequest, "request for an upgrade has content"),
+        true if req.is_empty() != Some(true) => {
+            return text(StatusCode::BadRequest, "request for an upgrade has content");
+        }
         true => Response::switching(Box::new(|io| Box::pin(serve(io)))),
     };
     response.with_header("upgrade", protocol)

@@ -26,6 +26,14 @@ fn the_connection_goes_on_in_the_other_protocol() {
 }
 
 #[test]
+fn a_list_may_have_several_lines() {
+    let ask = ASK
+        .replace("keep-alive, Upgrade", "keep-alive\r\nConnection: Upgrade")
+        .replace("SHOUT", "h2c\r\nupgrade: SHOUT");
+    assert_eq!(answer(&handler, ask), format!("{SWITCHED}!"));
+}
+
+#[test]
 fn bytes_that_came_with_the_request_are_read_first() {
     let input = format!("{ASK}hello, this is more than one read");
     assert_eq!(answer(&handler, input), format!("{SWITCHED}HELLO, THIS IS MORE THAN ONE READ!"));

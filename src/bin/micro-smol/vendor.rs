@@ -24,7 +24,6 @@ const FILES: &[(&str, &str)] = &[
     ("src/content.rs", include_str!("../../content.rs")),
     ("src/deadline.rs", include_str!("../../deadline.rs")),
     ("src/drain.rs", include_str!("../../drain.rs")),
-    ("src/duplex.rs", include_str!("../../duplex.rs")),
     ("src/endpoint.rs", include_str!("../../endpoint.rs")),
     ("src/error.rs", include_str!("../../error.rs")),
     ("src/h1.rs", include_str!("../../h1.rs")),

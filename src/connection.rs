@@ -2,6 +2,7 @@
 //!
 //! Here the wire half and the value half meet.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::future::yield_now;
+use futures_lite::io::empty;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
 
@@ -18,7 +20,7 @@ use super::drain::{Connections, Place};
 use super::error::log;
 use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
 use super::handler::{Handler, respond};
-use super::kept::{self, Kept};
+use super::kept::{Kept, leave};
 use super::limits::Limits;
 use super::request::{Peer, Request};
 use super::response::{Outgoing, Response, Upgrade, send_error, text};
@@ -197,14 +199,14 @@ where
         };
         let unread = wire.input.unread();
         if let Some(content) = length.and_then(|length| unread.get(..length)) {
-            let kept = Kept::from(content);
+            let kept = Kept::new(content, Box::new(empty()), length);
             wire.input.take(length.unwrap_or(0));
             wire.start_body(Framing::None, Expectation::Nothing);
             return (Framing::None, kept);
         }
         let expectation = if unread.is_empty() { expectation } else { Expectation::Nothing };
         let message = wire.start_body(framing, expectation);
-        (framing, Kept::unread(length, Incoming { wire: self.wire.clone(), message }))
+        (framing, Kept::new(&[], Box::new(Incoming { wire: self.wire.clone(), message }), length))
     }
 
     /// After a refusal nothing of the request is believed, but that it was a HEAD. Where the message ends is not known, so
@@ -245,11 +247,11 @@ where
         };
         match content {
             Outgoing::Body(body) => self.write_body(framing, *body).await?,
-            Outgoing::Static([]) => {}
-            Outgoing::Static(bytes) => self.send(bytes).await?,
-            Outgoing::Bytes(bytes) => {
+            Outgoing::Bytes(Cow::Borrowed([])) => {}
+            Outgoing::Bytes(Cow::Borrowed(bytes)) => self.send(bytes).await?,
+            Outgoing::Bytes(Cow::Owned(bytes)) => {
                 self.send(&bytes).await?;
-                kept::leave(bytes);
+                leave(bytes);
             }
         }
         Ok((persistence, response.upgrade))
@@ -262,10 +264,11 @@ where
         if status.is_informational() && !switches {
             return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
         }
-        let framing = h1::response_framing(exchange.method, exchange.version, status, response.content_length());
+        let mut content = response.take_content();
+        let framing = h1::response_framing(exchange.method, exchange.version, status, content.length());
         let sends_content = !matches!(framing, Framing::None | Framing::Length(0)) && exchange.method != Method::Head;
         // A response that is read from the request has asked for its body.
-        let will_be_read = sends_content && response.is_read() && Arc::strong_count(&self.wire) > 1;
+        let will_be_read = sends_content && matches!(content, Outgoing::Body(_)) && Arc::strong_count(&self.wire) > 1;
         let mut wire = lock(&self.wire);
         if will_be_read {
             wire.go_ahead();
@@ -287,10 +290,9 @@ where
             }
         }
         let persistence = encoder.finish(framing, exchange.version);
-        let mut content = response.take_content();
         if !sends_content {
             content = Outgoing::NONE;
-        } else if let Some(bytes) = content.bytes()
+        } else if let Outgoing::Bytes(bytes) = &content
             && bytes.len() <= SMALL_BYTES
         {
             wire.output.extend_from_slice(bytes);

@@ -1,7 +1,6 @@
 //! `buffer`, `text`, `json`: the whole content of a request, up to a limit and kept for a second call.
 
 use std::borrow::Cow;
-use std::fmt::{self, Debug};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -106,6 +105,7 @@ pub fn json<T: DeserializeOwned>(req: &mut Request) -> Content<'_, T> {
 
 /// The content of a request, to be awaited; made by [`buffer`], [`text`] and [`json`].
 #[must_use = "nothing is read unless it is awaited"]
+#[derive(Debug)]
 pub struct Content<'a, T> {
     request: &'a mut Request,
     limit: Limit,
@@ -137,19 +137,13 @@ impl<'a, T> Content<'a, T> {
     }
 }
 
-impl<T> Debug for Content<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content").field("limit", &self.limit).finish_non_exhaustive()
-    }
-}
-
 impl<T> Future for Content<'_, T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let Content { request, limit, convert } = &mut *self;
-        ready!(request.poll_content(cx, limit))?;
-        Poll::Ready(convert(request.charset().as_deref(), request.content()))
+        let (charset, content) = ready!(request.poll_content(cx, limit))?;
+        Poll::Ready(convert(charset.as_deref(), content))
     }
 }
 
@@ -157,9 +151,8 @@ fn decode<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
     let charset = charset.unwrap_or("utf-8").to_ascii_lowercase();
     let invalid = |error| create_error_from(400, "Invalid body", error);
     match charset.as_str() {
-        "utf-8" | "utf8" => str::from_utf8(bytes).map(Cow::Borrowed).map_err(invalid),
-        "us-ascii" | "ascii" if bytes.is_ascii() => Ok(String::from_utf8_lossy(bytes)),
-        "us-ascii" | "ascii" => Err(create_error(400, "Invalid body")),
+        "us-ascii" | "ascii" if !bytes.is_ascii() => Err(create_error(400, "Invalid body")),
+        "us-ascii" | "ascii" | "utf-8" | "utf8" => str::from_utf8(bytes).map(Cow::Borrowed).map_err(invalid),
         "iso-8859-1" | "latin1" => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
         _ => Err(create_error(415, format_args!("Unsupported charset {charset:?}"))),
     }

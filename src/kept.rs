@@ -11,7 +11,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::AsyncRead;
 use futures_lite::io::{BufReader, Cursor};
-use http_types::{Body, Error};
+use http_types::Body;
+use http_types::headers::{CONTENT_TYPE, Headers};
 
 use super::error::{Result, create_error, create_error_from};
 
@@ -36,14 +37,11 @@ pub struct Limit {
 impl Limit {
     pub(super) const DEFAULT: Limit = Limit { bytes: Some(1024 * 1024), text: Cow::Borrowed("1mb") };
 
-    fn bytes(&self) -> Result<u64> {
-        self.bytes.ok_or_else(|| Error::from(io::Error::other(format!("cannot understand the limit {:?}", self.text))))
-    }
-
     fn check(&self, length: usize) -> Result<()> {
-        match length as u64 <= self.bytes()? {
-            true => Ok(()),
-            false => Err(create_error(413, format_args!("Body exceeded {self} limit"))),
+        match self.bytes {
+            Some(bytes) if length as u64 <= bytes => Ok(()),
+            Some(_) => Err(create_error(413, format_args!("Body exceeded {self} limit"))),
+            None => Err(io::Error::other(format!("cannot understand the limit {:?}", self.text)).into()),
         }
     }
 }
@@ -80,28 +78,122 @@ fn parse_size(text: &str) -> Option<u64> {
     Some((number.parse::<f64>().ok()? * unit as f64) as u64)
 }
 
-/// What there is of a request's content: what has been read of it, and what has not.
-pub(super) enum Kept {
-    /// Some of it; the rest comes from the reader, and its length is known or not.
-    Part { read: Buffer, rest: Box<dyn AsyncRead + Unpin + Send + Sync>, length: Option<usize> },
-    /// All of it, shared with the bodies that were made of it.
-    Whole(Arc<Buffer>),
+/// The content of a request: what has been read of it, and what has not.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// What has been read, and room for more.
+    read: Buffer,
+    filled: usize,
+    /// What has not been read; `None` once [`poll_read`](Self::poll_read) has come to its end.
+    rest: Option<Rest>,
+    /// How long both are together, where that is known.
+    length: Option<usize>,
+    /// What has been read to its end, once a body was made of it.
+    shared: Option<Shared>,
 }
 
-/// Content that has been read, and room for more. The memory is used again by other requests of the thread.
+/// Where content comes from.
+pub(super) type Rest = Box<dyn AsyncRead + Unpin + Send + Sync>;
+
+/// A whole content as the source of bodies.
+#[derive(Clone)]
+struct Shared(Arc<Buffer>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.0
+    }
+}
+
+impl Kept {
+    pub(super) fn new(read: &[u8], rest: Rest, length: Option<usize>) -> Self {
+        Kept { read: Buffer(read.to_vec()), filled: read.len(), rest: Some(rest), length, shared: None }
+    }
+
+    /// How long the content is, where that is known.
+    pub(super) fn length(&self) -> Option<usize> {
+        if self.rest.is_some() { self.length } else { Some(self.content().len()) }
+    }
+
+    /// What has been read: all of it once [`poll_read`](Self::poll_read) is done.
+    pub(super) fn content(&self) -> &[u8] {
+        let read = || self.read.0.get(..self.filled).unwrap_or_default();
+        self.shared.as_ref().map_or_else(read, Shared::as_ref)
+    }
+
+    /// Whether a body that was made of the whole content is still in use.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| Arc::strong_count(&shared.0) > 1)
+    }
+
+    /// Makes a body of it. What has been read to its end stays as well; anything else goes with the body.
+    pub(super) fn take(&mut self) -> Body {
+        self.read.0.truncate(self.filled);
+        let Some(rest) = self.rest.take() else {
+            let shared = self.shared.get_or_insert_with(|| Shared(Arc::new(mem::take(&mut self.read))));
+            return Body::from_reader(Cursor::new(shared.clone()), Some(self.filled));
+        };
+        let mut taken = mem::take(self);
+        let left = taken.length.map(|length| length.saturating_sub(taken.filled));
+        let rest = Body::from_reader(BufReader::with_capacity(1024, rest), left);
+        if taken.filled == 0 { rest } else { Body::from_bytes(mem::take(&mut taken.read.0)).chain(rest) }
+    }
+
+    /// Reads until the content is whole.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
+        loop {
+            limit.check(self.length().unwrap_or(0).max(self.filled))?;
+            let Some(rest) = &mut self.rest else { return Poll::Ready(Ok(())) };
+            let left = self.length.map(|length| length.saturating_sub(self.filled));
+            let wanted = left.unwrap_or(0).clamp(1024, TRUSTED_BYTES_MAX);
+            let read = match left {
+                Some(0) => Ok(0),
+                _ => ready!(Pin::new(rest).poll_read(cx, self.read.room(self.filled, wanted))),
+            };
+            match read {
+                Ok(0) => self.rest = None,
+                Ok(count) => self.filled = self.filled.saturating_add(count),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Poll::Ready(Err(create_error_from(408, "Body took too long", error)));
+                }
+                Err(error) => return Poll::Ready(Err(create_error_from(400, "Invalid body", error))),
+            }
+        }
+    }
+}
+
+/// Memory that is used again by other content of the thread.
 #[derive(Default)]
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    filled: usize,
+struct Buffer(Vec<u8>);
+
+impl Buffer {
+    /// Room behind what is filled; `wanted` says how much would be good.
+    fn room(&mut self, filled: usize, wanted: usize) -> &mut [u8] {
+        if self.0.is_empty() {
+            self.0 = spare(wanted);
+        }
+        if self.0.len() == filled {
+            self.0.resize(filled.saturating_add(wanted.max(filled)), 0);
+        }
+        self.0.get_mut(filled..).unwrap_or_default()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        leave(mem::take(&mut self.0));
+    }
 }
 
 thread_local! {
+    /// Memory of large content that is used again, as fresh pages cost more than copying. Whatever it holds is old.
     static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Takes memory that is used again, where it is large enough to be costly to make; whatever it holds is old.
-fn spare(wanted: usize) -> Option<Vec<u8>> {
-    if wanted < SPARE_BYTES_MIN { None } else { SPARE.with_borrow_mut(Vec::pop) }
+/// Takes memory that is used again, if so much is wanted that it would be costly to make.
+fn spare(wanted: usize) -> Vec<u8> {
+    let spare = if wanted < SPARE_BYTES_MIN { None } else { SPARE.with_borrow_mut(Vec::pop) };
+    spare.unwrap_or_default()
 }
 
 /// Leaves memory to the next content of this thread.
@@ -110,135 +202,26 @@ pub(super) fn leave(bytes: Vec<u8>) {
         // It fails where the thread is ending.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();
-            if spare.len() < SPARE_MAX {
-                spare.push(bytes);
-            }
+            spare.truncate(SPARE_MAX - 1);
+            spare.push(bytes);
         });
     }
 }
 
 /// Copies content to memory that was used before, if it is large.
 pub(super) fn copy(content: &[u8]) -> Vec<u8> {
-    let mut bytes = spare(content.len()).unwrap_or_default();
+    let mut bytes = spare(content.len());
     bytes.clear();
     bytes.extend_from_slice(content);
     bytes
 }
 
-impl Buffer {
-    /// Room behind what is there; `wanted` says how much would be good.
-    fn room(&mut self, wanted: usize) -> &mut [u8] {
-        if self.bytes.is_empty() {
-            self.bytes = spare(wanted).unwrap_or_else(|| vec![0; wanted]);
-        } else if self.filled == self.bytes.len() {
-            self.bytes.resize(self.filled.saturating_add(wanted.max(self.filled)), 0);
-        }
-        self.bytes.get_mut(self.filled..).unwrap_or_default()
+/// Changes the body of a message and leaves its Content-Type: http-types invents one where there is none.
+pub(super) fn keep_type<M: AsMut<Headers>>(message: &mut M, change: impl FnOnce(&mut M) -> Body) -> Body {
+    let has_type = message.as_mut().get(CONTENT_TYPE).is_some();
+    let replaced = change(message);
+    if !has_type {
+        message.as_mut().remove(CONTENT_TYPE);
     }
-}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.filled).unwrap_or_default()
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        leave(mem::take(&mut self.bytes));
-    }
-}
-
-/// A whole content as the source of a body.
-struct Shared(Arc<Buffer>);
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
-impl From<&[u8]> for Kept {
-    fn from(content: &[u8]) -> Self {
-        let read = Buffer { bytes: content.to_vec(), filled: content.len() };
-        Kept::Part { read, rest: Box::new(futures_lite::io::empty()), length: Some(0) }
-    }
-}
-
-impl Default for Kept {
-    fn default() -> Self {
-        Kept::from([].as_slice())
-    }
-}
-
-impl Kept {
-    pub(super) fn unread(length: Option<usize>, rest: impl AsyncRead + Unpin + Send + Sync + 'static) -> Self {
-        Kept::Part { read: Buffer::default(), rest: Box::new(rest), length }
-    }
-
-    /// How long the content is, where that is known.
-    pub(super) fn length(&self) -> Option<usize> {
-        let is_known = !matches!(self, Kept::Part { length: None, .. });
-        is_known.then(|| self.bytes_min())
-    }
-
-    /// How long the content is at least.
-    fn bytes_min(&self) -> usize {
-        match self {
-            Kept::Part { read, length, .. } => read.filled.saturating_add(length.unwrap_or(0)),
-            Kept::Whole(whole) => whole.filled,
-        }
-    }
-
-    /// The content, once all of it has been read.
-    pub(super) fn content(&self) -> &[u8] {
-        match self {
-            Kept::Part { .. } => &[],
-            Kept::Whole(whole) => (**whole).as_ref(),
-        }
-    }
-
-    /// Whether a body that was made of the whole content is still in use.
-    pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Kept::Whole(whole) if Arc::strong_count(whole) > 1)
-    }
-
-    /// Makes a body of what there is. Content that is not whole goes with it; whole content stays as well.
-    pub(super) fn take(&mut self) -> Body {
-        let body = |whole: Arc<Buffer>| Body::from_reader(Cursor::new(Shared(whole.clone())), Some(whole.filled));
-        if let Kept::Whole(whole) = self {
-            return body(whole.clone());
-        }
-        match mem::take(self) {
-            Kept::Part { read, rest, length } => {
-                let rest = Body::from_reader(BufReader::with_capacity(1024, rest), length);
-                if read.filled == 0 { rest } else { body(Arc::new(read)).chain(rest) }
-            }
-            Kept::Whole(whole) => body(whole),
-        }
-    }
-
-    /// Reads until the content is whole.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
-        loop {
-            limit.check(self.bytes_min())?;
-            let Kept::Part { read, rest, length } = self else { return Poll::Ready(Ok(())) };
-            if *length == Some(0) {
-                *self = Kept::Whole(Arc::new(mem::take(read)));
-                continue;
-            }
-            let wanted = length.unwrap_or(0).clamp(1024, TRUSTED_BYTES_MAX);
-            match ready!(Pin::new(rest).poll_read(cx, read.room(wanted))) {
-                Ok(0) => *self = Kept::Whole(Arc::new(mem::take(read))),
-                Ok(count) => {
-                    read.filled = read.filled.saturating_add(count);
-                    *length = length.map(|length| length.saturating_sub(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Poll::Ready(Err(create_error_from(408, "Body took too long", error)));
-                }
-                Err(error) => return Poll::Ready(Err(create_error_from(400, "Invalid body", error))),
-            }
-        }
-    }
+    replaced
 }

@@ -4,14 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http_types::headers::{CONTENT_TYPE, HOST};
+use http_types::headers::{HOST, HeaderName};
 use http_types::{Body, Method, Mime, Url, Version};
 
 use super::error::Result;
 use super::h1::Head;
-use super::kept::{Kept, Limit};
+use super::kept::{Kept, Limit, keep_type};
 
 /// A request, as its handler gets it.
 ///
@@ -22,6 +22,8 @@ use super::kept::{Kept, Limit};
 ///
 /// These say what the peer sent, exactly, until the http-types request is borrowed mutably (`req.insert_header(…)`,
 /// `req.url_mut()`, …). From then on that request is the truth, and they say what it says.
+///
+/// The default is a GET of `/` from nobody.
 ///
 /// # Examples
 ///
@@ -34,6 +36,7 @@ use super::kept::{Kept, Limit};
 /// req.insert_header("x-user", "ann");
 /// assert_eq!(req.field("x-user"), Some("ann"));
 /// ```
+#[derive(Default)]
 pub struct Request {
     head: Arc<Head>,
     peer: Arc<Peer>,
@@ -100,8 +103,7 @@ impl Request {
     pub fn field_bytes(&self, name: &str) -> Option<&[u8]> {
         match &self.full {
             None => self.head.values(name).next(),
-            Some(full) if name.is_ascii() => Some(full.header(name)?.get(0)?.as_str().as_bytes()),
-            Some(_) => None,
+            Some(full) => Some(full.header(name.parse::<HeaderName>().ok()?)?.get(0)?.as_str().as_bytes()),
         }
     }
 
@@ -124,12 +126,13 @@ impl Request {
     /// Takes the body out; what `json`, `text` or `buffer` has read to its end stays with them as well.
     pub fn take_body(&mut self) -> Body {
         self.find_content();
+        self.view.take();
         self.kept.take()
     }
 
     /// Sets the body, which `json`, `text` and `buffer` then read, and Content-Type if there is none.
     pub fn set_body(&mut self, body: impl Into<Body>) {
-        drop(self.replace_body(body));
+        self.replace_body(body);
     }
 
     /// Sets the body as [`set_body`](Self::set_body) does, and returns the one that was there.
@@ -163,19 +166,19 @@ impl Request {
         self.take_body().into_bytes().await
     }
 
-    /// Reads the whole content, up to `limit`, and keeps it.
-    pub(super) fn poll_content(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<()>> {
+    /// Reads the whole content, up to `limit`, and keeps it; returns it behind its charset, where that is known.
+    pub(super) fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+        limit: &Limit,
+    ) -> Poll<Result<(Option<String>, &[u8])>> {
         self.find_content();
-        self.kept.poll_read(cx, limit)
-    }
-
-    /// The content that [`poll_content`](Self::poll_content) has read.
-    pub(super) fn content(&self) -> &[u8] {
-        self.kept.content()
+        ready!(self.kept.poll_read(cx, limit))?;
+        Poll::Ready(Ok((self.charset(), self.kept.content())))
     }
 
     /// The charset that Content-Type names.
-    pub(super) fn charset(&self) -> Option<String> {
+    fn charset(&self) -> Option<String> {
         let value = self.field("content-type").filter(|value| value.contains(';'))?;
         let media_type: Mime = value.parse().ok()?;
         media_type.param("charset").map(|charset| charset.as_str().to_owned())
@@ -187,8 +190,9 @@ impl Request {
             && full.is_empty() != Some(true)
             && !self.kept.is_shared()
         {
-            let body = replace_body(full, Body::empty());
-            self.kept = Kept::unread(body.len(), body);
+            let length = full.len();
+            let body = keep_type(&mut **full, http_types::Request::take_body);
+            self.kept = Kept::new(&[], Box::new(body), length);
         }
     }
 
@@ -212,15 +216,9 @@ impl Request {
         }
         view.url_mut().set_path(self.head.path().trim_start_matches('*'));
         view.url_mut().set_query(self.head.query());
-        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), self.kept.length()));
+        let body = Body::from_reader(futures_lite::io::empty(), self.kept.length());
+        keep_type(&mut *view, |view| view.replace_body(body));
         view
-    }
-}
-
-impl Default for Request {
-    /// A GET of `/` from nobody.
-    fn default() -> Self {
-        Request::new(Arc::default(), Arc::default(), Kept::default())
     }
 }
 
@@ -245,7 +243,8 @@ impl DerefMut for Request {
         let (is_first, view) = (self.full.is_none(), self.view.take());
         let mut full = self.full.take().or(view).unwrap_or_else(|| self.build());
         if is_first || full.is_empty() == Some(true) && !self.kept.is_shared() {
-            replace_body(&mut full, self.kept.take());
+            let body = self.kept.take();
+            keep_type(&mut *full, |full| full.replace_body(body));
         }
         self.full.insert(full)
     }
@@ -267,21 +266,8 @@ fn blank() -> http_types::Request {
     http_types::Request::new(Method::Get, "http://localhost/")
 }
 
-/// Replaces the body and leaves Content-Type as it is: http-types invents one where there is none.
-fn replace_body(view: &mut http_types::Request, body: Body) -> Body {
-    let has_type = view.header(CONTENT_TYPE).is_some();
-    let replaced = view.replace_body(body);
-    if !has_type {
-        view.remove_header(CONTENT_TYPE);
-    }
-    replaced
-}
-
 /// http-types panics on bytes above 0x7F, which are legal in a field value (RFC 9110, 5.5).
 fn percent_encoded(value: &[u8]) -> String {
-    let encode = |byte: &u8| match byte.is_ascii() {
-        true => char::from(*byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
+    let encode = |byte: &u8| if byte.is_ascii() { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
     value.iter().map(encode).collect()
 }

@@ -15,7 +15,8 @@ use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
-use super::error::{IntoStatus, MODE, Mode, Result, disclose};
+use super::error::{IntoStatus, MODE, Mode, Result, Status, disclose};
+use super::kept::keep_type;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json; charset=utf-8";
@@ -82,20 +83,16 @@ pub fn send_error(error: impl Into<Error>) -> Response {
 /// assert_eq!(response["x-powered-by"], "smol");
 /// ```
 pub struct Response {
-    lean: Lean,
-    /// What `Deref` shows, without the content.
+    status: StatusCode,
+    /// The type that the conversion of a value gave it.
+    content_type: Option<&'static str>,
+    content: Outgoing,
+    /// What `Deref` shows of these, without the content.
     view: OnceLock<Box<http_types::Response>>,
     /// What `DerefMut` made of all the above, and the truth once it is there.
     full: Option<Box<http_types::Response>>,
     /// What takes over the connection once this is sent.
     pub(super) upgrade: Option<Upgrade>,
-}
-
-/// A response without http-types.
-struct Lean {
-    status: StatusCode,
-    content_type: Option<&'static str>,
-    content: Outgoing,
 }
 
 /// What takes over a connection.
@@ -113,71 +110,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// The content of a response, as the connection writes it.
 pub(super) enum Outgoing {
-    Static(&'static [u8]),
-    Bytes(Vec<u8>),
+    Bytes(Cow<'static, [u8]>),
     /// Boxed, for it is large, and every response has room for one.
     Body(Box<Body>),
 }
 
 impl Outgoing {
-    pub(super) const NONE: Outgoing = Outgoing::Static(&[]);
-
-    fn take(&mut self) -> Self {
-        mem::replace(self, Outgoing::NONE)
-    }
+    pub(super) const NONE: Outgoing = Outgoing::Bytes(Cow::Borrowed(&[]));
 
     /// How long it is, where that is known.
-    fn length(&self) -> Option<usize> {
+    pub(super) fn length(&self) -> Option<usize> {
         match self {
+            Outgoing::Bytes(bytes) => Some(bytes.len()),
             Outgoing::Body(body) => body.len(),
-            content => content.bytes().map(<[u8]>::len),
-        }
-    }
-
-    /// All of it, if it need not be read.
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
-        match self {
-            Outgoing::Static(bytes) => Some(bytes),
-            Outgoing::Bytes(bytes) => Some(bytes),
-            Outgoing::Body(_) => None,
         }
     }
 
     fn into_body(self) -> Body {
+        let length = self.length();
         match self {
-            Outgoing::Static(bytes) => Body::from_reader(Cursor::new(bytes), Some(bytes.len())),
-            Outgoing::Bytes(bytes) => Body::from_bytes(bytes),
+            Outgoing::Bytes(bytes) => Body::from_reader(Cursor::new(bytes), length),
             Outgoing::Body(body) => *body,
         }
     }
 }
 
 impl Response {
-    fn new(content_type: Option<&'static str>, content: Outgoing) -> Self {
-        let lean = Lean { status: StatusCode::Ok, content_type, content };
-        Response { lean, view: OnceLock::new(), full: None, upgrade: None }
+    fn new(status: StatusCode, content_type: Option<&'static str>, content: Outgoing) -> Self {
+        Response { status, content_type, content, view: OnceLock::new(), full: None, upgrade: None }
     }
 
     pub(super) fn switching(upgrade: Upgrade) -> Self {
-        let mut response = Response::new(None, Outgoing::NONE);
-        response.lean.status = StatusCode::SwitchingProtocols;
-        response.upgrade = Some(upgrade);
-        response
+        Response { upgrade: Some(upgrade), ..Response::new(StatusCode::SwitchingProtocols, None, Outgoing::NONE) }
     }
 
     /// Returns the status code.
     pub fn status(&self) -> StatusCode {
-        self.full.as_ref().map_or(self.lean.status, |full| full.status())
+        self.full.as_ref().map_or(self.status, |full| full.status())
     }
 
     /// Sets the status code.
     pub fn set_status(&mut self, status: StatusCode) {
-        match &mut self.full {
-            Some(full) => full.set_status(status),
-            None => {
-                self.lean.status = status;
-                self.view.take();
-            }
+        self.status = status;
+        if let Some(object) = self.full.as_mut().or_else(|| self.view.get_mut()) {
+            object.set_status(status);
         }
     }
 
@@ -200,18 +176,16 @@ impl Response {
     /// ```
     #[must_use]
     pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        let field = name.parse::<HeaderName>().and_then(|name| Ok((name, value.as_ref().parse::<HeaderValue>()?)));
-        match field {
-            Ok((name, value)) => {
-                self.insert_header(name, value);
-                self
-            }
-            Err(_) => send_error(io::Error::other(format!("response field {name:?} is not ASCII"))),
-        }
+        let (Ok(field_name), Ok(value)) = (name.parse::<HeaderName>(), value.as_ref().parse::<HeaderValue>()) else {
+            return send_error(io::Error::other(format!("response field {name:?} is not ASCII")));
+        };
+        self.insert_header(field_name, value);
+        self
     }
 
     /// Takes the body out and leaves an empty one.
     pub fn take_body(&mut self) -> Body {
+        self.view.take();
         self.take_content().into_body()
     }
 
@@ -235,24 +209,14 @@ impl Response {
 
     pub(super) fn take_content(&mut self) -> Outgoing {
         match &mut self.full {
-            Some(full) => Outgoing::Body(Box::new(replace_body(full, Body::empty()))),
-            None => self.lean.content.take(),
+            Some(full) => Outgoing::Body(Box::new(keep_type(&mut **full, http_types::Response::take_body))),
+            None => mem::replace(&mut self.content, Outgoing::NONE),
         }
-    }
-
-    /// How long the content is, where that is known.
-    pub(super) fn content_length(&self) -> Option<usize> {
-        self.full.as_ref().map_or_else(|| self.lean.content.length(), |full| full.len())
-    }
-
-    /// Whether the content is read from somewhere, which may be the request.
-    pub(super) fn is_read(&self) -> bool {
-        self.full.is_some() || matches!(self.lean.content, Outgoing::Body(_))
     }
 
     /// The content type that the conversion of a value gave it, if the handler has set no field.
     pub(super) fn content_type(&self) -> Option<&'static str> {
-        if self.full.is_none() { self.lean.content_type } else { None }
+        if self.full.is_none() { self.content_type } else { None }
     }
 
     /// The header fields that the handler set, with the content type.
@@ -260,13 +224,12 @@ impl Response {
         let full = self.full.iter().flat_map(|full| full.iter());
         full.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())))
     }
-}
 
-impl Lean {
     /// Makes the http-types response, without the content.
     fn build(&self) -> Box<http_types::Response> {
         let mut view = Box::new(http_types::Response::new(self.status));
-        replace_body(&mut view, Body::from_reader(futures_lite::io::empty(), self.content.length()));
+        let body = Body::from_reader(futures_lite::io::empty(), self.content.length());
+        keep_type(&mut *view, |view| view.replace_body(body));
         if let Some(content_type) = self.content_type {
             view.insert_header(CONTENT_TYPE, content_type);
         }
@@ -286,23 +249,25 @@ impl Deref for Response {
     type Target = http_types::Response;
 
     fn deref(&self) -> &http_types::Response {
-        self.full.as_ref().unwrap_or_else(|| self.view.get_or_init(|| self.lean.build()))
+        self.full.as_ref().unwrap_or_else(|| self.view.get_or_init(|| self.build()))
     }
 }
 
 impl DerefMut for Response {
     fn deref_mut(&mut self) -> &mut http_types::Response {
-        self.full.get_or_insert_with(|| {
-            let mut view = self.view.take().unwrap_or_else(|| self.lean.build());
-            replace_body(&mut view, self.lean.content.take().into_body());
+        let full = self.full.take().unwrap_or_else(|| {
+            let mut view = self.view.take().unwrap_or_else(|| self.build());
+            let body = self.take_content().into_body();
+            keep_type(&mut *view, |view| view.replace_body(body));
             view
-        })
+        });
+        self.full.insert(full)
     }
 }
 
 impl From<http_types::Response> for Response {
     fn from(response: http_types::Response) -> Self {
-        Response { full: Some(Box::new(response)), ..Response::new(None, Outgoing::NONE) }
+        Response { full: Some(Box::new(response)), ..Response::new(StatusCode::Ok, None, Outgoing::NONE) }
     }
 }
 
@@ -312,25 +277,13 @@ impl From<Response> for http_types::Response {
     }
 }
 
-/// Replaces the body and leaves Content-Type as it is: http-types invents one where there is none.
-fn replace_body(view: &mut http_types::Response, body: Body) -> Body {
-    let has_type = view.header(CONTENT_TYPE).is_some();
-    let replaced = view.replace_body(body);
-    if !has_type {
-        view.remove_header(CONTENT_TYPE);
-    }
-    replaced
-}
-
 /// A text response, for what is already a message.
 pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Response {
-    let content = match text.into() {
-        Cow::Borrowed(text) => Outgoing::Static(text.as_bytes()),
-        Cow::Owned(text) => Outgoing::Bytes(text.into_bytes()),
+    let bytes = match text.into() {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
     };
-    let mut response = Response::new(Some(TEXT), content);
-    response.lean.status = status;
-    response
+    Response::new(status, Some(TEXT), Outgoing::Bytes(bytes))
 }
 
 /// What a handler may return.
@@ -377,9 +330,7 @@ impl IntoResponse for http_types::Response {
 
 impl IntoResponse for () {
     fn into_response(self) -> Result<Response> {
-        let mut response = Response::new(None, Outgoing::NONE);
-        response.lean.status = StatusCode::NoContent;
-        Ok(response)
+        Ok(Response::new(StatusCode::NoContent, None, Outgoing::NONE))
     }
 }
 
@@ -403,13 +354,13 @@ impl IntoResponse for Cow<'static, str> {
 
 impl IntoResponse for Vec<u8> {
     fn into_response(self) -> Result<Response> {
-        Ok(Response::new(Some(BYTES), Outgoing::Bytes(self)))
+        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Bytes(self.into())))
     }
 }
 
 impl IntoResponse for &'static [u8] {
     fn into_response(self) -> Result<Response> {
-        Ok(Response::new(Some(BYTES), Outgoing::Static(self)))
+        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Bytes(self.into())))
     }
 }
 
@@ -419,15 +370,9 @@ impl<const N: usize> IntoResponse for &'static [u8; N] {
     }
 }
 
-impl IntoResponse for serde_json::Value {
-    fn into_response(self) -> Result<Response> {
-        Json(self).into_response()
-    }
-}
-
-macro_rules! numbers {
-    ($($number:ty)*) => {
-        $(impl IntoResponse for $number {
+macro_rules! json_values {
+    ($($value:ty)*) => {
+        $(impl IntoResponse for $value {
             fn into_response(self) -> Result<Response> {
                 Json(self).into_response()
             }
@@ -435,14 +380,11 @@ macro_rules! numbers {
     };
 }
 
-numbers! { bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
+json_values! { serde_json::Value bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
 
 impl IntoResponse for Body {
     fn into_response(self) -> Result<Response> {
-        match self.is_empty() {
-            Some(true) => Ok(Response::new(None, Outgoing::NONE)),
-            _ => Ok(http_types::Response::from(self).into()),
-        }
+        if self.is_empty() == Some(true) { send(200, ()) } else { Ok(http_types::Response::from(self).into()) }
     }
 }
 
@@ -495,8 +437,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Mode::Development => serde_json::to_vec_pretty(&self.0),
             Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
         };
-        let bytes = bytes.map_err(|error| Error::new(StatusCode::BadRequest, error))?;
-        Ok(Response::new(Some(JSON), Outgoing::Bytes(bytes)))
+        let bytes = bytes.status(StatusCode::BadRequest)?;
+        Ok(Response::new(StatusCode::Ok, Some(JSON), Outgoing::Bytes(bytes.into())))
     }
 }
 
@@ -518,24 +460,23 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// assert!(smol::block_on(response.body_string()).unwrap().starts_with("[package]"));
 /// ```
 pub fn stream<R: AsyncRead + Send + 'static>(reader: R) -> Stream<R> {
-    Stream(reader)
+    Stream(Mutex::new(Box::pin(reader)))
 }
 
 /// A reader to be sent; made by [`stream`].
+///
+/// http-types wants it `Unpin`, which the box is, and `Sync`, which a lock is; nobody contends for it.
 #[derive(Debug)]
-pub struct Stream<R>(R);
+pub struct Stream<R>(Mutex<Pin<Box<R>>>);
 
 impl<R: AsyncRead + Send + 'static> IntoResponse for Stream<R> {
     fn into_response(self) -> Result<Response> {
-        let reader = BufReader::with_capacity(1024, Shared(Mutex::new(Box::pin(self.0))));
-        Ok(Response::new(Some(BYTES), Outgoing::Body(Box::new(Body::from_reader(reader, None)))))
+        let body = Body::from_reader(BufReader::with_capacity(1024, self), None);
+        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Body(Box::new(body))))
     }
 }
 
-/// A reader as http-types wants it: `Unpin` through the box, `Sync` through a lock that is never contended.
-struct Shared<R>(Mutex<Pin<Box<R>>>);
-
-impl<R: AsyncRead> AsyncRead for Shared<R> {
+impl<R: AsyncRead> AsyncRead for Stream<R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_read(cx, buffer)
     }

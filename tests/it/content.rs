@@ -220,6 +220,16 @@ fn a_body_that_was_taken_is_gone_however_it_came() {
 }
 
 #[test]
+fn http_types_is_told_that_a_body_was_taken() {
+    let handler = async |mut req: Request| {
+        let before = req.len();
+        drop(req.take_body());
+        format!("{before:?} {:?}", req.len())
+    };
+    assert_eq!(answer(&handler, post("hello")), ok("Some(5) Some(0)"));
+}
+
+#[test]
 fn text_heeds_the_charset() {
     let table: [(&str, &[u8], Result<&str, u16>); 12] = [
         ("text/plain", "é".as_bytes(), Ok("é")),

@@ -163,6 +163,14 @@ fn a_content_type_is_not_invented() {
 }
 
 #[test]
+fn http_types_is_told_that_a_body_was_taken() {
+    let mut response = send(200, "x").unwrap();
+    assert_eq!(response.len(), Some(1));
+    drop(response.take_body());
+    assert_eq!(response.len(), Some(0));
+}
+
+#[test]
 fn a_response_converts_to_http_types_and_back() {
     let response = http_types::Response::from(send(201, "x").unwrap());
     assert_eq!((response.status(), response.len()), (StatusCode::Created, Some(1)));

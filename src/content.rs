@@ -142,7 +142,7 @@ impl<T> Future for Content<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let Content { request, limit, convert } = &mut *self;
-        let (charset, content) = ready!(request.poll_content(cx, limit))?;
+        let (charset, content) = ready!(request.poll_whole(cx, limit))?;
         Poll::Ready(convert(charset.as_deref(), content))
     }
 }

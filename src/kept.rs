@@ -16,11 +16,10 @@ use http_types::headers::{CONTENT_TYPE, Headers};
 
 use super::error::{Result, create_error, create_error_from};
 
-/// The room that is made for content before any of it has come, at most.
-const TRUSTED_BYTES_MAX: usize = 64 * 1024;
+/// What is large: so much room is made before any content has come, at most, and memory of this size is used again.
+const LARGE_BYTES: usize = 64 * 1024;
 
-/// How large the memory is that is used again, and how many pieces of it a thread keeps.
-const SPARE_BYTES_MIN: usize = TRUSTED_BYTES_MAX;
+/// How large memory may be to be used again, and how many pieces of it a thread keeps.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 const SPARE_MAX: usize = 16;
 
@@ -145,7 +144,7 @@ impl Kept {
             limit.check(self.length().unwrap_or(0).max(self.filled))?;
             let Some(rest) = &mut self.rest else { return Poll::Ready(Ok(())) };
             let left = self.length.map(|length| length.saturating_sub(self.filled));
-            let wanted = left.unwrap_or(0).clamp(1024, TRUSTED_BYTES_MAX);
+            let wanted = left.unwrap_or(0).clamp(1024, LARGE_BYTES);
             let read = match left {
                 Some(0) => Ok(0),
                 _ => ready!(Pin::new(rest).poll_read(cx, self.read.room(self.filled, wanted))),
@@ -192,13 +191,13 @@ thread_local! {
 
 /// Takes memory that is used again, if so much is wanted that it would be costly to make.
 fn spare(wanted: usize) -> Vec<u8> {
-    let spare = if wanted < SPARE_BYTES_MIN { None } else { SPARE.with_borrow_mut(Vec::pop) };
+    let spare = if wanted < LARGE_BYTES { None } else { SPARE.with_borrow_mut(Vec::pop) };
     spare.unwrap_or_default()
 }
 
 /// Leaves memory to the next content of this thread.
 pub(super) fn leave(bytes: Vec<u8>) {
-    if (SPARE_BYTES_MIN..=SPARE_BYTES_MAX).contains(&bytes.len()) {
+    if (LARGE_BYTES..=SPARE_BYTES_MAX).contains(&bytes.len()) {
         // It fails where the thread is ending.
         let _ = SPARE.try_with(|spare| {
             let mut spare = spare.borrow_mut();

@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use futures_lite::io::empty;
 use http_types::headers::{HOST, HeaderName};
 use http_types::{Body, Method, Mime, Url, Version};
 
@@ -167,11 +168,7 @@ impl Request {
     }
 
     /// Reads the whole content, up to `limit`, and keeps it; returns it behind its charset, where that is known.
-    pub(super) fn poll_content(
-        &mut self,
-        cx: &mut Context<'_>,
-        limit: &Limit,
-    ) -> Poll<Result<(Option<String>, &[u8])>> {
+    pub(super) fn poll_whole(&mut self, cx: &mut Context<'_>, limit: &Limit) -> Poll<Result<(Option<String>, &[u8])>> {
         self.find_content();
         ready!(self.kept.poll_read(cx, limit))?;
         Poll::Ready(Ok((self.charset(), self.kept.content())))
@@ -198,8 +195,7 @@ impl Request {
 
     /// Makes the http-types request, without the content. It does not fail, whatever the peer sent.
     fn build(&self) -> Box<http_types::Request> {
-        let mut view = Box::new(blank());
-        view.set_method(self.head.method());
+        let mut view = Box::new(http_types::Request::new(self.head.method(), "http://localhost/"));
         view.set_version(Some(self.head.version()));
         view.set_peer_addr(self.peer.addr);
         for (name, value) in self.head.fields() {
@@ -216,8 +212,7 @@ impl Request {
         }
         view.url_mut().set_path(self.head.path().trim_start_matches('*'));
         view.url_mut().set_query(self.head.query());
-        let body = Body::from_reader(futures_lite::io::empty(), self.kept.length());
-        keep_type(&mut *view, |view| view.replace_body(body));
+        keep_type(&mut *view, |view| view.replace_body(Body::from_reader(empty(), self.kept.length())));
         view
     }
 }
@@ -243,8 +238,7 @@ impl DerefMut for Request {
         let (is_first, view) = (self.full.is_none(), self.view.take());
         let mut full = self.full.take().or(view).unwrap_or_else(|| self.build());
         if is_first || full.is_empty() == Some(true) && !self.kept.is_shared() {
-            let body = self.kept.take();
-            keep_type(&mut *full, |full| full.replace_body(body));
+            keep_type(&mut *full, |full| full.replace_body(self.kept.take()));
         }
         self.full.insert(full)
     }
@@ -258,12 +252,8 @@ impl From<http_types::Request> for Request {
 
 impl From<Request> for http_types::Request {
     fn from(mut request: Request) -> Self {
-        std::mem::replace(&mut request, blank())
+        std::mem::replace(&mut request, http_types::Request::get("http://localhost/"))
     }
-}
-
-fn blank() -> http_types::Request {
-    http_types::Request::new(Method::Get, "http://localhost/")
 }
 
 /// http-types panics on bytes above 0x7F, which are legal in a field value (RFC 9110, 5.5).

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_lite::io::{BufReader, Cursor};
+use futures_lite::io::{BufReader, Cursor, empty};
 use futures_lite::{AsyncRead, AsyncWrite};
 use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_types::{Body, Error, StatusCode};
@@ -228,8 +228,7 @@ impl Response {
     /// Makes the http-types response, without the content.
     fn build(&self) -> Box<http_types::Response> {
         let mut view = Box::new(http_types::Response::new(self.status));
-        let body = Body::from_reader(futures_lite::io::empty(), self.content.length());
-        keep_type(&mut *view, |view| view.replace_body(body));
+        keep_type(&mut *view, |view| view.replace_body(Body::from_reader(empty(), self.content.length())));
         if let Some(content_type) = self.content_type {
             view.insert_header(CONTENT_TYPE, content_type);
         }
@@ -257,8 +256,7 @@ impl DerefMut for Response {
     fn deref_mut(&mut self) -> &mut http_types::Response {
         let full = self.full.take().unwrap_or_else(|| {
             let mut view = self.view.take().unwrap_or_else(|| self.build());
-            let body = self.take_content().into_body();
-            keep_type(&mut *view, |view| view.replace_body(body));
+            keep_type(&mut *view, |view| view.replace_body(self.take_content().into_body()));
             view
         });
         self.full.insert(full)
@@ -433,12 +431,11 @@ pub struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Result<Response> {
-        let bytes = match *MODE {
+        let json = match *MODE {
             Mode::Development => serde_json::to_vec_pretty(&self.0),
             Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
         };
-        let bytes = bytes.status(StatusCode::BadRequest)?;
-        Ok(Response::new(StatusCode::Ok, Some(JSON), Outgoing::Bytes(bytes.into())))
+        Ok(Response::new(StatusCode::Ok, Some(JSON), Outgoing::Bytes(json.status(StatusCode::BadRequest)?.into())))
     }
 }
 

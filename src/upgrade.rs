@@ -40,9 +40,7 @@ pub fn upgrade(req: &Request, protocol: &str, serve: impl AsyncFnOnce(Upgraded) 
     let is_asked = has("upgrade", protocol) && has("connection", "upgrade") && req.version() == Version::Http1_1;
     let response = match is_asked {
         false => text(StatusCode::UpgradeRequired, StatusCode::UpgradeRequired.canonical_reason()),
-        true if req.is_empty() != Some(true) => {
-            return text(StatusCode::BadRequest, "request for an upgrade has content");
-        }
+        true if req.len() != Some(0) => return text(StatusCode::BadRequest, "request for an upgrade has content"),
         true => Response::switching(Box::new(|io| Box::pin(serve(io)))),
     };
     response.with_header("upgrade", protocol)

@@ -1,22 +1,27 @@
 //! The options that a service and the command `micro-smol` have in common, and [`run`], which obeys them.
 
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use async_io::Timer;
 use lexopt::{Arg, Parser, ValueExt};
 
 pub use super::endpoint::Bound;
-use super::endpoint::{Endpoint, Sharing, invalid, parse_port};
-use super::error::{MODE, Mode, log};
+use super::endpoint::{Endpoint, Sharing, bind_all, invalid, parse_port};
+use super::error::{MODE, Mode, Result, log};
 use super::handler::{Handler, respond};
-use super::healthcheck::Target;
+use super::healthcheck::{self, parse_target};
 use super::request::Request;
+use super::response::{Response, send};
 use super::server::{Server, serve};
 
 /// Named here, and once, because a crate into which this source is copied has a version of its own.
@@ -78,10 +83,8 @@ pub enum Exit {
     Help,
     /// It was asked for the version.
     Version,
-    /// It was used wrongly.
-    Misuse(lexopt::Error),
-    /// It failed.
-    Failure(String),
+    /// It failed, or, with an error of lexopt's, was used wrongly.
+    Failure(Box<dyn Error>),
 }
 
 impl Exit {
@@ -90,26 +93,14 @@ impl Exit {
         match arg {
             Arg::Short('h') | Arg::Long("help") => Exit::Help,
             Arg::Short('v') | Arg::Long("version") => Exit::Version,
-            _ => Exit::Misuse(arg.unexpected()),
+            _ => arg.unexpected().into(),
         }
     }
 }
 
-impl From<lexopt::Error> for Exit {
-    fn from(error: lexopt::Error) -> Self {
-        Exit::Misuse(error)
-    }
-}
-
-impl From<io::Error> for Exit {
-    fn from(error: io::Error) -> Self {
-        Exit::Failure(error.to_string())
-    }
-}
-
-impl From<String> for Exit {
-    fn from(error: String) -> Self {
-        Exit::Failure(error)
+impl<E: Into<Box<dyn Error>>> From<E> for Exit {
+    fn from(error: E) -> Self {
+        Exit::Failure(error.into())
     }
 }
 
@@ -119,15 +110,15 @@ pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
         Ok(()) => {}
         Err(Exit::Help) => print!("{help}"),
         Err(Exit::Version) => println!("micro-smol {VERSION}"),
-        Err(Exit::Misuse(error)) => {
-            // Our own messages say what would be right.
-            let advice = if matches!(error, lexopt::Error::Custom(_)) { "" } else { "; --help shows the options" };
-            eprintln!("micro-smol: {error}{advice}");
-            return ExitCode::from(2);
-        }
         Err(Exit::Failure(error)) => {
-            eprintln!("micro-smol: {error}");
-            return ExitCode::FAILURE;
+            let (advice, code) = match error.downcast_ref() {
+                None => ("", 1),
+                // Our own messages say what would be right.
+                Some(lexopt::Error::Custom(_)) => ("", 2),
+                Some(_) => ("; --help shows the options", 2),
+            };
+            eprintln!("micro-smol: {error}{advice}");
+            return ExitCode::from(code);
         }
     }
     ExitCode::SUCCESS
@@ -139,27 +130,21 @@ pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
 ///
 /// The service is not well, or the command line is wrong.
 pub fn healthcheck(mut parser: Parser) -> Result<(), Exit> {
-    let mut target = None;
+    let mut uri = None;
     // The first is the command itself.
     parser.next()?;
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Value(uri) if target.is_none() => target = Some(parsed(uri, str::parse::<Target>)?),
+            Arg::Value(value) if uri.is_none() => uri = Some(value),
             arg => return Err(Exit::of(arg)),
         }
     }
-    let target = target.map_or_else(|| Endpoint::tcp(None, None).map(Target::from), Ok)?;
-    Ok(target.check()?)
+    let uri = uri.map_or_else(|| Endpoint::tcp(None, None).map(|endpoint| endpoint.to_string().into()), Ok)?;
+    Ok(healthcheck::check(parsed(uri, parse_target)?)?)
 }
 
-fn serve_as_told(mut parser: Parser, handler: impl Handler) -> Result<(), Exit> {
-    let mut options = Options::default();
-    while let Some(arg) = parser.next()? {
-        match OptionName::of(&arg) {
-            Some(name) => options.set(name, &mut parser)?,
-            None => return Err(Exit::of(arg)),
-        }
-    }
+fn serve_as_told(parser: Parser, handler: impl Handler) -> Result<(), Exit> {
+    let options = Options::parse(parser, |arg| Err(Exit::of(arg)))?;
     // A release build has no second server in it.
     let is_logged = cfg!(debug_assertions) && *MODE == Mode::Development && !options.silent;
     Ok(if is_logged { options.serve(logged(handler)) } else { options.serve(handler) }?)
@@ -183,87 +168,48 @@ fn parsed<T>(value: OsString, parse: impl Fn(&str) -> io::Result<T>) -> Result<T
 }
 
 /// The options that say how to serve.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    port: Option<u16>,
-    host: Option<String>,
     endpoints: Vec<Endpoint>,
     sharing: Sharing,
     ready_path: Option<String>,
     drain_delay: Option<Duration>,
     workers: Option<NonZero<usize>>,
-    silent: bool,
-}
-
-/// The name of one of the [`Options`].
-#[derive(Clone, Copy, Debug)]
-pub enum OptionName {
-    /// `-p`, `--port`
-    Port,
-    /// `-H`, `--host`
-    Host,
-    /// `-l`, `--listen`
-    Listen,
-    /// `--reuse-port`
-    ReusePort,
-    /// `--ready-path`
-    ReadyPath,
-    /// `--drain-delay`
-    DrainDelay,
-    /// `-w`, `--workers`
-    Workers,
-    /// `-s`, `--silent`
-    Silent,
-}
-
-impl OptionName {
-    /// Recognises an argument.
-    pub fn of(arg: &Arg<'_>) -> Option<Self> {
-        match arg {
-            Arg::Short('p') | Arg::Long("port") => Some(OptionName::Port),
-            Arg::Short('H') | Arg::Long("host") => Some(OptionName::Host),
-            Arg::Short('l') | Arg::Long("listen") => Some(OptionName::Listen),
-            Arg::Long("reuse-port") => Some(OptionName::ReusePort),
-            Arg::Long("ready-path") => Some(OptionName::ReadyPath),
-            Arg::Long("drain-delay") => Some(OptionName::DrainDelay),
-            Arg::Short('w') | Arg::Long("workers") => Some(OptionName::Workers),
-            Arg::Short('s') | Arg::Long("silent") => Some(OptionName::Silent),
-            _ => None,
-        }
-    }
+    /// Whether nothing but errors is to be printed.
+    pub silent: bool,
 }
 
 impl Options {
-    /// Takes an option's value off the command line.
+    /// Reads a command line; what is none of these options is for `other`.
     ///
     /// # Errors
     ///
-    /// The value is missing or malformed.
-    pub fn set(&mut self, name: OptionName, parser: &mut Parser) -> Result<(), lexopt::Error> {
-        match name {
-            OptionName::Port => self.port = Some(parsed(parser.value()?, parse_port)?),
-            OptionName::Host => self.host = Some(parser.value()?.string()?),
-            OptionName::Listen => self.endpoints.push(parsed(parser.value()?, str::parse)?),
-            OptionName::ReusePort => self.sharing = Sharing::Shared,
-            OptionName::ReadyPath => self.ready_path = Some(parsed(parser.value()?, parse_path)?),
-            OptionName::DrainDelay => self.drain_delay = Some(parsed(parser.value()?, parse_delay)?),
-            OptionName::Workers => self.workers = Some(parser.value()?.parse()?),
-            OptionName::Silent => self.silent = true,
+    /// A value is missing or malformed, or `PORT` is not a port number.
+    pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), Exit>) -> Result<Self, Exit> {
+        let (mut options, mut host, mut port) = (Options::default(), None, None);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Short('p') | Arg::Long("port") => port = Some(parsed(parser.value()?, parse_port)?),
+                Arg::Short('H') | Arg::Long("host") => host = Some(parser.value()?.string()?),
+                Arg::Short('l') | Arg::Long("listen") => options.endpoints.push(parsed(parser.value()?, str::parse)?),
+                Arg::Long("reuse-port") => options.sharing = Sharing::Shared,
+                Arg::Long("ready-path") => options.ready_path = Some(parsed(parser.value()?, parse_path)?),
+                Arg::Long("drain-delay") => options.drain_delay = Some(parsed(parser.value()?, parse_delay)?),
+                Arg::Short('w') | Arg::Long("workers") => options.workers = Some(parser.value()?.parse()?),
+                Arg::Short('s') | Arg::Long("silent") => options.silent = true,
+                arg => other(arg)?,
+            }
         }
-        Ok(())
-    }
-
-    /// Whether nothing but errors is to be printed.
-    pub fn is_silent(&self) -> bool {
-        self.silent
+        if options.endpoints.is_empty() && (host.is_some() || port.is_some()) {
+            options.endpoints.push(Endpoint::tcp(host, port)?);
+        }
+        Ok(options)
     }
 
     /// The arguments that say the same.
     pub fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
         let mut push = |name: &str, value: String| args.extend([name.into(), value.into()]);
-        self.port.iter().for_each(|port| push("--port", port.to_string()));
-        self.host.iter().for_each(|host| push("--host", host.clone()));
         self.endpoints.iter().for_each(|endpoint| push("--listen", endpoint.to_string()));
         self.ready_path.iter().for_each(|path| push("--ready-path", path.clone()));
         self.drain_delay.iter().for_each(|delay| push("--drain-delay", delay.as_secs_f64().to_string()));
@@ -273,50 +219,63 @@ impl Options {
         args
     }
 
-    /// Opens the sockets of the endpoints.
-    ///
-    /// # Errors
-    ///
-    /// `PORT` is not a port number, or an endpoint cannot be opened.
-    pub fn bind(&self) -> io::Result<Vec<Bound>> {
-        let endpoints = self.endpoints()?;
-        let bound = endpoints.iter().map(|endpoint| endpoint.bind(self.sharing)).collect::<io::Result<Vec<_>>>()?;
-        Ok(bound.into_iter().flatten().collect())
-    }
-
-    /// The same options for a process that inherits sockets: the first as its standard input, others by their numbers.
-    pub fn inherited(&self, sockets: &[Bound]) -> Self {
-        let number = |(index, bound): (usize, &Bound)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
-        let endpoints = sockets.iter().enumerate().map(number).map(Endpoint::Descriptor).collect();
-        Options { port: None, host: None, endpoints, ..self.clone() }
-    }
-
-    fn serve(self, handler: impl Handler) -> io::Result<()> {
-        let server = Server {
-            bound: self.bind()?,
-            workers: self.workers.map(NonZero::get),
-            ready_path: self.ready_path,
-            drain_delay: self.drain_delay.unwrap_or_default(),
-            ..serve(handler)
-        };
-        server.run_and_say(|urls| {
-            for url in urls.iter().filter(|_| !self.silent) {
-                // Nobody need be there to read it.
-                let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
-            }
-        })
-    }
-
     /// Where to listen, with what the environment says.
     ///
     /// # Errors
     ///
     /// `PORT` is not a port number.
     pub fn endpoints(&self) -> io::Result<Vec<Endpoint>> {
-        match (self.endpoints.as_slice(), &self.host, self.port) {
-            ([], None, None) => Endpoint::defaults(),
-            ([], ..) => Ok(vec![Endpoint::tcp(self.host.clone(), self.port)?]),
-            (endpoints, ..) => Ok(endpoints.to_vec()),
+        if self.endpoints.is_empty() { Endpoint::defaults() } else { Ok(self.endpoints.clone()) }
+    }
+
+    /// Opens the sockets of the endpoints.
+    ///
+    /// # Errors
+    ///
+    /// `PORT` is not a port number, or an endpoint cannot be opened.
+    pub fn bind(&self) -> io::Result<Vec<Bound>> {
+        bind_all(&self.endpoints()?, self.sharing)
+    }
+
+    /// The same options for a process that inherits sockets: the first as its standard input, others by their numbers.
+    pub fn inherited(&self, sockets: &[Bound]) -> Self {
+        let number = |(index, bound): (usize, &Bound)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
+        let endpoints = sockets.iter().enumerate().map(number).map(Endpoint::Descriptor).collect();
+        Options { endpoints, ..self.clone() }
+    }
+
+    fn serve(self, handler: impl Handler) -> io::Result<()> {
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let handler = Ready { handler, path: self.ready_path.clone(), is_stopping: is_stopping.clone() };
+        let server = Server { bound: self.bind()?, workers: self.workers.map(NonZero::get), ..serve(handler) };
+        let say = |urls: &[String]| {
+            for url in urls.iter().filter(|_| !self.silent) {
+                // Nobody need be there to read it.
+                let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
+            }
+        };
+        server.run_with(say, async {
+            is_stopping.store(true, Ordering::Relaxed);
+            Timer::after(self.drain_delay.unwrap_or_default()).await;
+        })
+    }
+}
+
+/// A handler, in whose stead it is said at a path whether more requests are welcome.
+struct Ready<H> {
+    handler: H,
+    path: Option<String>,
+    is_stopping: Arc<AtomicBool>,
+}
+
+impl<H: Handler> Handler for Ready<H> {
+    async fn call(&self, req: Request) -> Result<Response> {
+        if self.path.as_deref() != Some(req.path()) {
+            return self.handler.call(req).await;
+        }
+        match self.is_stopping.load(Ordering::Relaxed) {
+            true => send(503, "Stopping"),
+            false => send(200, "Ready"),
         }
     }
 }

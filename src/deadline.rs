@@ -1,4 +1,4 @@
-//! [`Deadline`]: a timeout that costs nothing while things go on; [`Timers`]: all those of a worker.
+//! [`Deadline`]: a timeout that costs nothing while things go on; [`Timers`]: all those of a worker; [`within`]: for once.
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -8,19 +8,32 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use futures_lite::Stream;
+use atomic_waker::AtomicWaker;
+use futures_lite::{FutureExt, Stream};
+
+/// What a future comes to, if it does in time.
+pub(super) async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let in_time = async { Some(future.await) };
+    let late = async {
+        Timer::after(time).await;
+        None
+    };
+    in_time.or(late).await
+}
 
 /// The deadlines that somebody waits for. A worker's own look after them takes no call: async-io's timers would take several
 /// for each connection.
 #[derive(Debug, Default)]
-pub(super) struct Timers(Mutex<Queue>);
+pub(super) struct Timers {
+    queue: Mutex<Queue>,
+    /// Who is to hear of a deadline that is nearer than all others.
+    sleeper: AtomicWaker,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
     armed: BTreeMap<Key, Waker>,
     last: u64,
-    /// Who is to hear of a deadline that is nearer than all others.
-    sleeper: Option<Waker>,
 }
 
 /// A deadline's place in the queue.
@@ -28,7 +41,7 @@ type Key = (Instant, u64);
 
 impl Timers {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes those that are due, and says when the next one is.
@@ -50,7 +63,7 @@ impl Timers {
 
     /// Has a nearer deadline wake whoever sleeps until the next one.
     pub(super) fn wake_by_nearer(&self, sleeper: &Waker) {
-        self.lock().sleeper.get_or_insert_with(|| sleeper.clone()).clone_from(sleeper);
+        self.sleeper.register(sleeper);
     }
 
     /// Wakes them in time by async-io, for ever.
@@ -58,17 +71,14 @@ impl Timers {
         let (mut timer, mut set) = (Timer::never(), None);
         poll_fn(|cx| {
             self.wake_by_nearer(cx.waker());
-            loop {
-                let next = self.fire();
-                match next {
-                    Some(at) if next != set => timer.set_at(at),
-                    Some(_) => {}
-                    None => return Poll::Pending,
+            while let Some(next) = self.fire() {
+                if set != Some(next) {
+                    timer.set_at(next);
+                    set = Some(next);
                 }
-                set = next;
                 ready!(Pin::new(&mut timer).poll_next(cx));
-                set = None;
             }
+            Poll::Pending
         })
         .await
     }
@@ -79,9 +89,10 @@ impl Timers {
         let key = (at, queue.last);
         queue.armed.insert(key, waker.clone());
         let is_nearest = queue.armed.first_key_value().is_some_and(|(first, _)| *first == key);
-        let sleeper = if is_nearest { queue.sleeper.clone() } else { None };
         drop(queue);
-        sleeper.into_iter().for_each(Waker::wake);
+        if is_nearest {
+            self.sleeper.wake();
+        }
         key
     }
 }

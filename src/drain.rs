@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use async_io::Timer;
-use futures_lite::FutureExt;
 use slab::Slab;
 
-use super::deadline::Timers;
+use super::deadline::{Timers, within};
 
 /// How long an idle connection is kept when the worker drains: a request may be on its way, which the peer believes to be
 /// in time, for the last response did not say that the connection ends.
@@ -23,7 +21,8 @@ pub(super) struct Connections {
     pub(super) timers: Arc<Timers>,
     phase: Cell<Phase>,
     open: RefCell<Slab<Option<Waker>>>,
-    emptied: RefCell<Option<Waker>>,
+    /// Who waits for the last to be gone.
+    drained: Cell<Option<Waker>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -45,29 +44,22 @@ impl Connections {
     /// Asks the connections to end, and returns when there is none left.
     ///
     /// First all doors should be `closed`: a peer that is told to come again must not find one that is about to close.
-    pub(super) async fn drain(&self, closed: impl Future<Output = ()>) {
-        closed.or(grace()).await;
+    pub(super) async fn drain<T>(&self, closed: impl Future<Output = T>) {
+        within(GRACE, closed).await;
         self.phase.set(Phase::Draining);
-        self.emptied().or(grace()).await;
+        within(GRACE, self.emptied()).await;
         self.phase.set(Phase::Ending);
         self.open.borrow_mut().iter_mut().filter_map(|(_, waker)| waker.take()).for_each(Waker::wake);
         self.emptied().await;
     }
 
     async fn emptied(&self) {
-        poll_fn(|cx| match self.open.borrow().is_empty() {
-            true => Poll::Ready(()),
-            false => {
-                self.emptied.replace(Some(cx.waker().clone()));
-                Poll::Pending
-            }
+        poll_fn(|cx| {
+            self.drained.set(Some(cx.waker().clone()));
+            if self.open.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await
     }
-}
-
-async fn grace() {
-    Timer::after(GRACE).await;
 }
 
 /// A connection's entry among those of its worker.
@@ -103,6 +95,6 @@ impl Place<'_> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.connections.open.borrow_mut().try_remove(self.key);
-        self.connections.emptied.take().iter().for_each(Waker::wake_by_ref);
+        self.connections.drained.take().into_iter().for_each(Waker::wake);
     }
 }

@@ -1,13 +1,11 @@
 //! [`Endpoint`]: where a server listens, as text and as sockets.
 
 use std::env;
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::iter;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -16,7 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rustix::io::FdFlags;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
 #[cfg(target_os = "linux")]
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
@@ -26,10 +24,10 @@ const BACKLOG: i32 = 1024;
 /// The number of the first descriptor that is handed over with `LISTEN_FDS`.
 const LISTEN_FDS_START: i32 = 3;
 
-/// `tcp://host:port`, `unix:/path`, or `fd:0`, a listening socket that this process was started with.
+/// `tcp://host:port`, `unix:/path`, or `fd:N`, a listening socket that this process was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A host name or address, an IPv6 address without its brackets, and a port; 0 picks a free one.
+    /// A host name or address, an IPv6 address in its brackets (RFC 3986, 3.2.2), and a port; 0 picks a free one.
     Tcp(String, u16),
     /// The path of a socket file.
     Unix(PathBuf),
@@ -76,7 +74,8 @@ impl Endpoint {
             (None, None) => 3000,
             (None, Some(text)) => parse_port(&text).map_err(|error| invalid(format!("PORT: {error}")))?,
         };
-        Ok(Endpoint::Tcp(host.trim_matches(['[', ']']).to_owned(), port))
+        let is_bare = host.contains(':') && !host.starts_with('[');
+        Ok(Endpoint::Tcp(if is_bare { format!("[{host}]") } else { host }, port))
     }
 
     /// The URL that a client on this machine would use.
@@ -87,7 +86,7 @@ impl Endpoint {
     /// What stands behind `http://` in the URL of a request that names no host.
     pub(super) fn authority(&self) -> String {
         match self {
-            Endpoint::Tcp(host, port) => format!("{}:{port}", bracketed(host)),
+            Endpoint::Tcp(host, port) => format!("{host}:{port}"),
             Endpoint::Unix(_) | Endpoint::Descriptor(_) => "localhost".to_owned(),
         }
     }
@@ -127,14 +126,20 @@ impl FromStr for Endpoint {
         match tcp {
             Some((host, port)) if is_host(host) => {
                 let port = parse_port(port).map_err(|error| invalid(format!("{text}: {error}")))?;
-                Ok(Endpoint::Tcp(host.trim_matches(['[', ']']).to_owned(), port))
+                Ok(Endpoint::Tcp(host.to_owned(), port))
             }
             _ => Err(invalid(format!(
-                "{text:?} is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0; \
+                "{text:?} is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:N; \
                  more: micro-smol explain endpoint-invalid"
             ))),
         }
     }
+}
+
+/// Opens the sockets of several endpoints.
+pub(super) fn bind_all(endpoints: &[Endpoint], sharing: Sharing) -> io::Result<Vec<Bound>> {
+    let bound = endpoints.iter().map(|endpoint| endpoint.bind(sharing)).collect::<io::Result<Vec<_>>>()?;
+    Ok(bound.into_iter().flatten().collect())
 }
 
 /// Parses a port number.
@@ -147,16 +152,12 @@ pub fn parse_port(text: &str) -> io::Result<u16> {
     text.parse().map_err(|_| invalid(format!("{text:?} is not a port: {advice}")))
 }
 
-/// A host with colons in it is an IPv6 address and stands in brackets (RFC 3986, 3.2.2).
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        // It may name an interface: fe80::1%eth0.
+        Some(address) => address.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
         None => !host.is_empty() && !host.contains([':', '/', '[', ']']),
     }
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 pub(super) fn invalid(message: String) -> io::Error {
@@ -203,14 +204,15 @@ fn inherit(number: i32) -> io::Result<Bound> {
     if !sockopt::socket_acceptconn(&socket).unwrap_or(false) {
         return Err(invalid("it is not a listening socket".to_owned()));
     }
-    let address = rustix::net::getsockname(&socket)?;
-    let path = || Some(SocketAddrUnix::try_from(address.clone()).ok()?.path()?.into_owned().into_bytes());
-    let endpoint = match SocketAddr::try_from(address.clone()) {
+    let endpoint = match TcpListener::from(socket.try_clone()?).local_addr() {
         Ok(address) => {
             sockopt::set_tcp_nodelay(&socket, true)?;
-            Endpoint::Tcp(address.ip().to_string(), address.port())
+            Endpoint::tcp(Some(address.ip().to_string()), Some(address.port()))?
         }
-        Err(_) => path().map_or(Endpoint::Descriptor(number), |path| Endpoint::Unix(OsString::from_vec(path).into())),
+        Err(_) => match UnixListener::from(socket.try_clone()?).local_addr()?.as_pathname() {
+            Some(path) => Endpoint::Unix(path.to_owned()),
+            None => Endpoint::Descriptor(number),
+        },
     };
     Ok(Bound { socket, endpoint, file: None })
 }
@@ -233,7 +235,7 @@ fn bind_tcp(host: &str, port: u16, sharing: Sharing) -> io::Result<Vec<Bound>> {
     let bind = |address: SocketAddr| bind_address(address, host, sharing);
     if host != "localhost" {
         let none = Err(io::ErrorKind::AddrNotAvailable.into());
-        let addresses = (host, port).to_socket_addrs()?;
+        let addresses = (host.trim_matches(['[', ']']), port).to_socket_addrs()?;
         return Ok(vec![addresses.fold(none, |bound, address| bound.or_else(|_| bind(address)))?]);
     }
     // It needs no resolver, which an empty image does not have.

@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -23,14 +22,14 @@ use smol::channel::{self, Receiver, Sender};
 use smol::lock::{Barrier, Semaphore};
 
 use super::connection::serve_peer;
+use super::deadline::within;
 use super::drain::Connections;
-use super::endpoint::{Bound, Door, Endpoint, Sharing, SocketFile};
-use super::error::{Result, log};
+use super::endpoint::{Bound, Door, Endpoint, Sharing, SocketFile, bind_all};
+use super::error::log;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::poller::{Listener, Poller, Socket};
-use super::request::{Peer, Request};
-use super::response::{Response, send};
+use super::request::Peer;
 
 /// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -56,8 +55,7 @@ const DESCRIPTORS_MAX: u64 = 1 << 20;
 /// # std::io::Result::Ok(())
 /// ```
 pub fn serve<H: Handler>(handler: H) -> Server<H> {
-    let (bound, limits) = (Vec::new(), Limits::default());
-    Server { handler, bound, workers: None, limits, ready_path: None, drain_delay: Duration::ZERO }
+    Server { handler, bound: Vec::new(), workers: None, limits: Limits::default() }
 }
 
 /// A server that is not running yet; made by [`serve`].
@@ -66,14 +64,10 @@ pub struct Server<H> {
     pub(super) bound: Vec<Bound>,
     pub(super) workers: Option<usize>,
     pub(super) limits: Limits,
-    /// Where the server itself says whether more requests are welcome.
-    pub(super) ready_path: Option<String>,
-    /// How long it goes on after it was told to stop and has said so.
-    pub(super) drain_delay: Duration,
 }
 
 impl<H: Handler> Server<H> {
-    /// Opens an endpoint: `tcp://host:port`, `unix:/path`, or `fd:0` for a socket that is the standard input.
+    /// Opens an endpoint: `tcp://host:port`, `unix:/path`, or `fd:N` for a socket that the process has inherited.
     ///
     /// May be called again for more of them. Port 0 picks a free port. Without any, the server listens on the sockets that
     /// systemd hands over (`LISTEN_FDS`), else on `HOST` and `PORT` of the environment, else on 0.0.0.0 and 3000. The socket file of a server that is gone is replaced.
@@ -106,17 +100,34 @@ impl<H: Handler> Server<H> {
     ///
     /// The default endpoint cannot be opened, or a thread not be started; `Interrupted` after a second signal.
     pub fn run(self) -> io::Result<()> {
-        self.run_and_say(|_| ())
+        self.run_with(|_| (), async {})
     }
 
-    /// Runs, and says where as soon as a signal would be heeded.
-    pub(super) fn run_and_say(self, say: impl FnOnce(&[String])) -> io::Result<()> {
+    /// Runs, and says where as soon as a signal would be heeded; after that signal, serves on until `told` is done.
+    pub(super) fn run_with(self, say: impl FnOnce(&[String]), told: impl Future<Output = ()>) -> io::Result<()> {
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
-        let drain_delay = self.drain_delay;
         let mut running = self.start()?;
         say(running.urls());
         notify("READY=1");
-        let served = block_on(running.serve(&mut signals, drain_delay));
+        let served = block_on(async {
+            let signalled = async {
+                signals.next().await;
+                Ok(())
+            };
+            // Before they are told to stop, workers only end if they fail.
+            let failed = async { running.ends.recv().await.map_err(io::Error::other)? };
+            signalled.or(failed).await?;
+            notify("STOPPING=1");
+            let drained = async {
+                told.await;
+                running.drain().await
+            };
+            let signalled_again = async {
+                signals.next().await;
+                Err(io::ErrorKind::Interrupted.into())
+            };
+            drained.or(signalled_again).await
+        });
         // The process ends anyway, so nobody waits for them.
         running.threads.clear();
         served
@@ -144,27 +155,19 @@ impl<H: Handler> Server<H> {
     /// ```
     pub fn start(mut self) -> io::Result<Running> {
         if self.bound.is_empty() {
-            for endpoint in Endpoint::defaults()? {
-                self.bound.extend(endpoint.bind(Sharing::Exclusive)?);
-            }
+            self.bound = bind_all(&Endpoint::defaults()?, Sharing::Exclusive)?;
         }
+        let mut urls: Vec<_> = self.bound.iter().map(|bound| bound.endpoint.url()).collect();
+        // `localhost` may be two sockets, but is one endpoint.
+        urls.dedup();
         let cores = || thread::available_parallelism().map_or(1, NonZero::get);
         let workers = self.workers.unwrap_or_else(cores);
-        let urls = self.urls();
         let (stop, stops) = channel::bounded(workers);
         let (end, ends) = channel::bounded(workers);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let mut running =
-            Running { urls, stopping: stopping.clone(), stop, ends, threads: Vec::new(), _files: Vec::new() };
-        let service = Arc::new(Service {
-            places: Semaphore::new(self.limits.connections_max.min(descriptors_max())),
-            handler: self.handler,
-            limits: self.limits,
-            ready_path: self.ready_path,
-            stopping,
-            stops,
-            all_closed: Barrier::new(workers),
-        });
+        let places = Semaphore::new(self.limits.connections_max.min(descriptors_max()));
+        let all_closed = Barrier::new(workers);
+        let service = Arc::new(Service { handler: self.handler, limits: self.limits, places, stops, all_closed });
+        let mut running = Running { urls, stop, ends, threads: Vec::new(), _files: Vec::new() };
         for number in 0..workers {
             let doors = self.bound.iter().map(Bound::door).collect::<io::Result<Vec<_>>>()?;
             let (service, end) = (service.clone(), end.clone());
@@ -177,18 +180,9 @@ impl<H: Handler> Server<H> {
     }
 }
 
-impl<H> Server<H> {
-    /// One for each endpoint; `localhost` may be two sockets, but is one endpoint.
-    fn urls(&self) -> Vec<String> {
-        let mut urls: Vec<_> = self.bound.iter().map(|bound| bound.endpoint.url()).collect();
-        urls.dedup();
-        urls
-    }
-}
-
 impl<H> fmt::Debug for Server<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("urls", &self.urls()).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Server").field("bound", &self.bound).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -206,7 +200,6 @@ fn notify(state: &str) {
 #[derive(Debug)]
 pub struct Running {
     urls: Vec<String>,
-    stopping: Arc<AtomicBool>,
     /// Asks a worker to accept no more and to end when its connections have. When it is closed they end at once.
     stop: Sender<()>,
     /// How each worker ended.
@@ -235,30 +228,6 @@ impl Running {
         block_on(self.drain())
     }
 
-    /// Returns when the workers have ended after the first signal, or at the second.
-    async fn serve(&self, signals: &mut Signals, drain_delay: Duration) -> io::Result<()> {
-        let told = async {
-            signals.next().await;
-            Ok(())
-        };
-        let failed = async {
-            // Before they are told to stop, workers only end if they fail.
-            self.ends.recv().await.map_err(io::Error::other)?.and(Err(io::Error::other("a worker has ended")))
-        };
-        told.or(failed).await?;
-        self.stopping.store(true, Ordering::Relaxed);
-        notify("STOPPING=1");
-        let told_again = async {
-            signals.next().await;
-            Err(io::ErrorKind::Interrupted.into())
-        };
-        let drained = async {
-            Timer::after(drain_delay).await;
-            self.drain().await
-        };
-        drained.or(told_again).await
-    }
-
     async fn drain(&self) -> io::Result<()> {
         while self.stop.try_send(()).is_ok() {}
         let mut outcome = Ok(());
@@ -284,8 +253,6 @@ impl Drop for Running {
 struct Service<H> {
     handler: H,
     limits: Limits,
-    ready_path: Option<String>,
-    stopping: Arc<AtomicBool>,
     /// As many as there may be connections.
     places: Semaphore,
     /// One for each worker.
@@ -294,25 +261,14 @@ struct Service<H> {
     all_closed: Barrier,
 }
 
-impl<H: Handler> Handler for Service<H> {
-    async fn call(&self, req: Request) -> Result<Response> {
-        if self.ready_path.as_deref() != Some(req.path()) {
-            return self.handler.call(req).await;
-        }
-        match self.stopping.load(Ordering::Relaxed) {
-            true => send(503, "Stopping"),
-            false => send(200, "Ready"),
-        }
-    }
-}
-
 /// How many descriptors connections may use, with the limit raised as far as we may.
 fn descriptors_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let current = limit.current.unwrap_or(u64::MAX);
-    let wanted = limit.maximum.map_or(DESCRIPTORS_MAX, |maximum| maximum.min(DESCRIPTORS_MAX)).max(current);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
-    let descriptors = if raised.is_ok() { wanted } else { current };
+    let maximum = limit.maximum.unwrap_or(DESCRIPTORS_MAX).min(DESCRIPTORS_MAX);
+    let wanted = limit.current.map(|current| current.max(maximum));
+    // Where it is refused, the old one holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit });
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS_MAX);
     usize::try_from(descriptors - descriptors / 8).unwrap_or(usize::MAX)
 }
 
@@ -325,15 +281,9 @@ fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
         if host.accept_until(service.stops.recv(), doors).await?.is_err() {
             return Ok(());
         }
-        let time_out = async {
-            Timer::after(service.limits.drain_timeout).await;
-            Err(io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
-        };
-        let drained = async {
-            connections.drain(async { _ = service.all_closed.wait().await }).await;
-            Ok(())
-        };
-        drained.or(time_out).await
+        let drain = connections.drain(service.all_closed.wait());
+        let drained = within(service.limits.drain_timeout, drain).await;
+        drained.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
     };
     poller.block_on(&connections.timers, executor.run(served))?
 }
@@ -400,7 +350,7 @@ impl<H: Handler> Host<'_, '_, H> {
             let _within_limit = service.places.acquire().await;
             let (socket, _entry) = Socket::new(poller, socket)?;
             let mut cut = Cut(Some(socket.clone()));
-            let served = serve_peer(socket, peer, &place, service, &service.limits).await;
+            let served = serve_peer(socket, peer, &place, &service.handler, &service.limits).await;
             let kind = served.as_ref().map_err(io::Error::kind);
             if !matches!(kind, Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut)) {
                 cut.0 = None;

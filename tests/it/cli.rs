@@ -147,7 +147,7 @@ fn wrong_use_is_reported_before_anything_else() {
         ),
         (
             &["--listen", "http://a", "missing.rs"],
-            "\"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0; more: micro-smol explain endpoint-invalid",
+            "\"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:N; more: micro-smol explain endpoint-invalid",
         ),
         (&["-p", "1", "healthcheck", "tcp://a:1"], "unexpected argument \"tcp://a:1\"; --help shows the options"),
         (&["missing.rs", "other.rs"], "unexpected argument \"other.rs\"; --help shows the options"),

@@ -193,7 +193,7 @@ fn wrong_use_is_named_and_exits_with_2() {
         (&["-p"], "missing argument for option '-p'"),
         (&["-p", "tea"], "\"tea\" is not a port: give a number from 0 to 65535"),
         (&["-p", "65536"], "\"65536\" is not a port: give a number from 0 to 65535"),
-        (&["-l", "tea"], "\"tea\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:0"),
+        (&["-l", "tea"], "\"tea\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:N"),
         (&["-l", "fd:x"], "\"fd:x\" is not an endpoint"),
         (&["--ready-path", "ready"], "\"ready\" is not a path: it begins with /"),
         (&["--drain-delay", "-1"], "\"-1\" is not a time: give a number of seconds"),

@@ -5,17 +5,46 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use micro_smol::cli::Exit;
 
-/// Reads what follows the name of a command: just as many values, and which of these flags there are, as they are written.
-pub fn arguments<const N: usize>(mut parser: Parser, flags: &[&str]) -> Result<([PathBuf; N], Vec<String>), Exit> {
-    let (mut values, mut given) = (Vec::new(), Vec::new());
-    parser.next()?;
-    while let Some(arg) = parser.next()? {
+/// What a command was given.
+pub struct Arguments {
+    values_max: usize,
+    known_flags: &'static [&'static str],
+    pub values: Vec<PathBuf>,
+    /// As they are written: `--locked`.
+    pub flags: Vec<String>,
+}
+
+impl Arguments {
+    /// Nothing yet; there may be so many values, and these flags.
+    pub fn new(values_max: usize, known_flags: &'static [&'static str]) -> Self {
+        Arguments { values_max, known_flags, values: Vec::new(), flags: Vec::new() }
+    }
+
+    /// Reads what follows the name of a command.
+    pub fn read(mut self, mut parser: Parser) -> Result<Self, Exit> {
+        parser.next()?;
+        while let Some(arg) = parser.next()? {
+            self.take(arg)?;
+        }
+        Ok(self)
+    }
+
+    pub fn take(&mut self, arg: Arg<'_>) -> Result<(), Exit> {
         match arg {
-            Arg::Value(value) if values.len() < N => values.push(PathBuf::from(value)),
-            Arg::Long(name) if flags.contains(&name) => given.push(format!("--{name}")),
+            Arg::Value(value) if self.values.len() < self.values_max => self.values.push(value.into()),
+            Arg::Long(name) if self.known_flags.contains(&name) => self.flags.push(format!("--{name}")),
             _ => return Err(Exit::of(arg)),
         }
+        Ok(())
     }
-    let values = values.try_into().map_err(|_| lexopt::Error::MissingValue { option: None })?;
-    Ok((values, given))
+
+    /// Whether it has a flag.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
+    }
+
+    /// All values that there may be.
+    pub fn all<const N: usize>(&self) -> Result<&[PathBuf; N], Exit> {
+        Ok(self.values.as_slice().try_into().map_err(|_| lexopt::Error::MissingValue { option: None })?)
+    }
 }

@@ -8,8 +8,9 @@ use std::process::{Command, Output, Stdio};
 
 use micro_smol::serde_json::{self, Value};
 
+use super::arguments::Arguments;
 use super::cache;
-use super::entry::Entry;
+use super::entry::{self, Entry};
 use super::inputs::{self, Inputs, Record};
 use super::package::{self, generate};
 
@@ -17,7 +18,6 @@ use super::package::{self, generate};
 const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"];
 
 /// What to compile, and how.
-#[derive(Debug, Default)]
 pub struct Job {
     /// The file, or the directory.
     pub path: PathBuf,
@@ -29,6 +29,17 @@ pub struct Job {
 }
 
 impl Job {
+    /// What the arguments of a command ask for.
+    pub fn new(arguments: &Arguments) -> Result<Self, String> {
+        let path = entry::locate(arguments.values.first().map_or(Path::new("."), PathBuf::as_path))?;
+        let profile = if arguments.has("--debug") || arguments.has("--dev") { "dev" } else { "release" };
+        let mut cargo = vec![format!("--profile={profile}")];
+        cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
+        let is_static = arguments.has("--static");
+        let rustc = is_static.then(|| "-Ctarget-feature=+crt-static".to_owned()).into_iter().collect();
+        Ok(Job { path, cargo, rustc, is_silent: arguments.has("--silent") })
+    }
+
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
     pub fn build(&self) -> Result<Record, String> {
         if let Some(record) = self.current()? {

@@ -8,9 +8,9 @@ use std::path::{self, Path, PathBuf};
 use lexopt::Parser;
 use micro_smol::cli::Exit;
 
-use super::arguments::arguments;
+use super::arguments::Arguments;
 use super::build::Job;
-use super::entry::{Entry, locate};
+use super::entry::Entry;
 use super::package::{complete, dependency, locked};
 use super::source::refusal;
 use super::vendor::{self, Files};
@@ -25,23 +25,21 @@ const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::r
 
 /// `eject [options] ENTRY DIRECTORY`
 pub fn eject(parser: Parser) -> Result<(), Exit> {
-    let ([file, directory], mut options) = arguments(parser, &["debug", "offline", "locked"])?;
-    let profile = if options.iter().any(|option| option == "--debug") { "dev" } else { "release" };
-    options.retain(|option| option != "--debug");
-    options.push(format!("--profile={profile}"));
-    let job = Job { path: locate(&file)?, cargo: options, ..Job::default() };
+    let arguments = Arguments::new(2, &["debug", "offline", "locked"]).read(parser)?;
+    let [_, directory] = arguments.all()?;
+    let job = Job::new(&arguments)?;
     let entry = Entry::find(&job.path)?;
     if entry.path != entry.file {
         return Err(format!("{} is a package already", entry.path.display()).into());
     }
-    let name = path::absolute(&directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = path::absolute(directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = generated(&entry, &name)?;
     let (program, _) = job.build()?;
     for file in job.sources(&program)?.into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
         files.extend(moved(&file, entry.directory())?);
     }
-    vendor::refuse_changes(&directory, &files)?;
-    vendor::write(&directory, &files)?;
+    vendor::refuse_changes(directory, &files)?;
+    vendor::write(directory, &files)?;
     println!("{} is a package: start it there with `cargo run`", directory.display());
     Ok(())
 }

@@ -16,12 +16,13 @@ mod watch;
 use std::env;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use lexopt::{Arg, Parser};
-use micro_smol::cli::{Exit, OPTIONS_HELP, OptionName, Options, healthcheck, report};
+use micro_smol::cli::{Exit, OPTIONS_HELP, Options, healthcheck, report};
 
+use arguments::Arguments;
 use build::Job;
 
 const HELP: &str = "\
@@ -66,50 +67,16 @@ fn run(parser: Parser) -> Result<(), Exit> {
     }
 }
 
-/// What is to be compiled, and how.
-struct Arguments {
-    entry: Option<PathBuf>,
-    job: Job,
-    profile: &'static str,
-}
-
-impl Arguments {
-    fn new(profile: &'static str) -> Self {
-        Arguments { entry: None, job: Job::default(), profile }
-    }
-
-    /// Takes an argument that has to do with compiling, or gives it back.
-    fn take<'a>(&mut self, arg: Arg<'a>) -> Option<Arg<'a>> {
-        match arg {
-            Arg::Long("debug") => self.profile = "dev",
-            Arg::Long(name @ ("offline" | "locked")) => self.job.cargo.push(format!("--{name}")),
-            Arg::Value(path) if self.entry.is_none() => self.entry = Some(path.into()),
-            arg => return Some(arg),
-        }
-        None
-    }
-
-    fn job(mut self) -> Result<Job, String> {
-        self.job.path = entry::locate(self.entry.as_deref().unwrap_or(Path::new(".")))?;
-        self.job.cargo.push(format!("--profile={}", self.profile));
-        Ok(self.job)
-    }
-}
-
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
-fn serve(mut parser: Parser) -> Result<(), Exit> {
-    let (mut arguments, mut options, mut is_watched) = (Arguments::new("release"), Options::default(), false);
-    while let Some(arg) = parser.next()? {
-        match (OptionName::of(&arg), arg) {
-            (Some(name), _) => options.set(name, &mut parser)?,
-            (None, Arg::Short('d') | Arg::Long("dev")) => (is_watched, arguments.profile) = (true, "dev"),
-            (None, arg) => arguments.take(arg).map_or(Ok(()), |arg| Err(Exit::of(arg)))?,
-        }
-    }
+fn serve(parser: Parser) -> Result<(), Exit> {
+    let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
+    let options = Options::parse(parser, |arg| match arg {
+        Arg::Short('d') => arguments.take(Arg::Long("dev")),
+        arg => arguments.take(arg),
+    })?;
     options.endpoints()?;
-    arguments.job.is_silent = options.is_silent();
-    let job = arguments.job()?;
-    if is_watched {
+    let job = Job { is_silent: options.silent, ..Job::new(&arguments)? };
+    if arguments.has("--dev") {
         return Ok(watch::watch(&job, &options)?);
     }
     let (program, _) = job.build()?;
@@ -119,19 +86,20 @@ fn serve(mut parser: Parser) -> Result<(), Exit> {
 
 /// `build [options] [--static] [ENTRY] -o FILE`
 fn build(mut parser: Parser) -> Result<(), Exit> {
-    let (mut arguments, mut output) = (Arguments::new("release"), None);
+    let mut arguments = Arguments::new(1, &["debug", "offline", "locked", "silent", "static"]);
+    let mut output = None;
     parser.next()?;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('o') | Arg::Long("output") => output = Some(PathBuf::from(parser.value()?)),
-            Arg::Short('s') | Arg::Long("silent") => arguments.job.is_silent = true,
-            Arg::Long("static") => arguments.job.rustc.push("-Ctarget-feature=+crt-static".to_owned()),
-            arg => arguments.take(arg).map_or(Ok(()), |arg| Err(Exit::of(arg)))?,
+            Arg::Short('s') => arguments.take(Arg::Long("silent"))?,
+            arg => arguments.take(arg)?,
         }
     }
     let output = output.ok_or_else(|| lexopt::Error::from("say where to put the executable: -o FILE"))?;
-    arguments.job.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
-    let (program, _) = arguments.job()?.build()?;
+    let mut job = Job::new(&arguments)?;
+    job.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
+    let (program, _) = job.build()?;
     // By way of another file: one that is running cannot be written to.
     let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
     let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));
@@ -141,13 +109,11 @@ fn build(mut parser: Parser) -> Result<(), Exit> {
 }
 
 /// `cache [clear]`
-fn cache(mut parser: Parser) -> Result<(), Exit> {
-    parser.next()?;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Value(command) if command == "clear" => cache::clear()?,
-            arg => return Err(Exit::of(arg)),
-        }
+fn cache(parser: Parser) -> Result<(), Exit> {
+    match Arguments::new(1, &[]).read(parser)?.values.pop() {
+        None => {}
+        Some(command) if command.as_os_str() == "clear" => cache::clear()?,
+        Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
     }
     let directory = cache::directory()?;
     println!("{}: {}", directory.display(), cache::size(&directory));

@@ -6,7 +6,7 @@ use std::path::Path;
 use lexopt::Parser;
 use micro_smol::cli::Exit;
 
-use super::arguments::arguments;
+use super::arguments::Arguments;
 
 /// Texts with their names.
 type Texts = [(&'static str, &'static str)];
@@ -43,7 +43,8 @@ pub fn print_names(texts: &Texts) -> Result<(), Exit> {
 
 /// Prints the text that the argument names.
 pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
-    let ([name], _) = arguments(parser, &[])?;
+    let arguments = Arguments::new(1, &[]).read(parser)?;
+    let [name] = arguments.all()?;
     let Some((_, text)) = texts.iter().find(|(known, _)| name == Path::new(known)) else {
         let names: Vec<&str> = texts.iter().map(|(known, _)| *known).collect();
         let message = format!("there is no {}; there are {}", name.display(), names.join(", "));

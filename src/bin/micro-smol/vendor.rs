@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lexopt::Parser;
 use micro_smol::cli::Exit;
 
-use super::arguments::arguments;
+use super::arguments::Arguments;
 use super::cache;
 use super::package::dependency;
 use super::texts;
@@ -61,16 +61,16 @@ pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
 
 /// `vendor [--module] [--force] DIRECTORY`: copies the library there, and prints what a manifest needs for it.
 pub fn vendor(parser: Parser) -> Result<(), Exit> {
-    let ([directory], flags) = arguments(parser, &["module", "force"])?;
-    let has = |flag: &str| flags.iter().any(|given| given == flag);
-    let (files, dependencies) = match has("--module") {
+    let arguments = Arguments::new(1, &["module", "force"]).read(parser)?;
+    let [directory] = arguments.all()?;
+    let (files, dependencies) = match arguments.has("--module") {
         true => (module(), table("dependencies").to_owned() + "\n"),
-        false => (package(), dependency("micro-smol", "path", &directory)),
+        false => (package(), dependency("micro-smol", "path", directory)),
     };
-    if !has("--force") {
-        refuse_changes(&directory, &files).map_err(|error| error + "; --force overwrites it")?;
+    if !arguments.has("--force") {
+        refuse_changes(directory, &files).map_err(|error| error + "; --force overwrites it")?;
     }
-    write(&directory, &files)?;
+    write(directory, &files)?;
     texts::write(&dependencies);
     Ok(())
 }

@@ -21,6 +21,8 @@ const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARG
 pub struct Job {
     /// The file, or the directory.
     pub path: PathBuf,
+    /// Where the package is that is generated for it.
+    package: PathBuf,
     /// Options of cargo.
     pub cargo: Vec<String>,
     /// Options of rustc, for the service itself.
@@ -37,61 +39,56 @@ impl Job {
         cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
         let is_static = arguments.has("--static");
         let rustc = is_static.then(|| "-Ctarget-feature=+crt-static".to_owned()).into_iter().collect();
-        Ok(Job { path, cargo, rustc, is_silent: arguments.has("--silent") })
+        let package = cache::directory().join(package::name(&path));
+        Ok(Job { path, package, cargo, rustc, is_silent: arguments.has("--silent") })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
     pub fn build(&self) -> Result<Record, String> {
-        if let Some(record) = self.current()? {
+        if let Some(record) = self.current() {
             return Ok(record);
         }
         let _lock = cache::lock(&format!("compiling {}", self.path.display()))?;
         // Whom we waited for may have compiled it.
-        if let Some(record) = self.current()? {
+        if let Some(record) = self.current() {
             return Ok(record);
         }
-        let before = self.around()?;
-        let (entry, package) = (Entry::find(&self.path)?, self.package()?);
-        let program = self.compile(&entry, &package)?;
-        let mut inputs = inputs::of(&program, &self.path, self.sources(&program)?);
+        let before = self.around();
+        let program = self.compile(&Entry::find(&self.path)?)?;
+        let mut inputs = inputs::of(&program, &self.path, self.sources(&program));
         for (path, time) in &mut inputs {
             // What has changed meanwhile is not in the executable.
             *time = *before.get(path).unwrap_or(time);
         }
         let record = (program, inputs);
-        inputs::write(&self.record()?, &record)?;
+        inputs::write(&self.record(), &record)?;
         cache::remove_unused()?;
         Ok(record)
     }
 
     /// The files of which rustc has made an executable.
-    pub fn sources(&self, program: &Path) -> Result<Vec<PathBuf>, String> {
-        let package = self.package()?;
-        Ok(inputs::listed(program).into_iter().map(|path| package::original(path, &package)).collect())
+    pub fn sources(&self, program: &Path) -> Vec<PathBuf> {
+        inputs::listed(program).into_iter().map(|path| package::original(path, &self.package)).collect()
     }
 
     /// The files whose change may make a difference to a build that has failed.
-    pub fn around(&self) -> Result<Inputs, String> {
-        Ok(inputs::around(inputs::read(&self.record()?), &self.path))
+    pub fn around(&self) -> Inputs {
+        inputs::around(inputs::read(&self.record()), &self.path)
     }
 
-    fn current(&self) -> Result<Option<Record>, String> {
-        cache::touch(&self.package()?);
-        Ok(inputs::read(&self.record()?).filter(|(_, inputs)| inputs::are_unchanged(inputs)))
-    }
-
-    fn package(&self) -> Result<PathBuf, String> {
-        Ok(cache::directory()?.join(package::name(&self.path)))
+    fn current(&self) -> Option<Record> {
+        cache::touch(&self.package);
+        inputs::read(&self.record()).filter(|(_, inputs)| inputs::are_unchanged(inputs))
     }
 
     /// The file in which a build of this kind is written down.
-    fn record(&self) -> Result<PathBuf, String> {
+    fn record(&self) -> PathBuf {
         let variables: Vec<Option<OsString>> = VARIABLES.map(env::var_os).into();
-        Ok(self.package()?.join(format!("{}.json", cache::key((&self.cargo, &self.rustc, variables)))))
+        self.package.join(format!("{}.json", cache::key((&self.cargo, &self.rustc, variables))))
     }
 
-    fn compile(&self, entry: &Entry, package: &Path) -> Result<PathBuf, String> {
-        let manifest = generate(entry, package)?;
+    fn compile(&self, entry: &Entry) -> Result<PathBuf, String> {
+        let manifest = generate(entry, &self.package)?;
         let mut command = cargo("rustc", &manifest);
         command.args(["--message-format", "json-render-diagnostics"]).args(&self.cargo);
         command.args((self.is_silent || !io::stderr().is_terminal()).then_some("--quiet"));

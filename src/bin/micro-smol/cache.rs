@@ -1,7 +1,7 @@
 //! Where generated packages and compiled code are kept, how they are written, and how they go.
 
 use std::env;
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -25,13 +25,12 @@ pub const TARGET: &str = "target";
 /// How deep cargo puts what belongs to a package: `target/TRIPLE/release/deps`.
 const TARGET_DEPTH: usize = 3;
 
-/// Finds the directory of the cache.
-pub fn directory() -> Result<PathBuf, String> {
+/// The directory of the cache.
+pub fn directory() -> PathBuf {
     let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let parent = named.or_else(|| env::home_dir().map(|home| home.join(".cache")));
-    parent.map(|parent| parent.join("micro-smol")).ok_or_else(|| {
-        "no place for a cache: set XDG_CACHE_HOME; more: micro-smol explain cache-not-writable".to_owned()
-    })
+    // Who has no home is refused when something is to be written.
+    let default = || env::home_dir().unwrap_or_else(|| "/".into()).join(".cache");
+    named.unwrap_or_else(default).join("micro-smol")
 }
 
 /// Writes a file unless it is the same already, so that cargo sees real changes only.
@@ -40,7 +39,7 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
         return Ok(());
     }
     // By way of another file: nobody sees a half, and a link to a user's file is replaced, not followed.
-    let unfinished = directory()?.join(format!("unfinished-{}", process::id()));
+    let unfinished = directory().join(format!("unfinished-{}", process::id()));
     let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, content));
     written.and_then(|()| fs::rename(&unfinished, path)).map_err(|error| refused(path, &error))
 }
@@ -69,10 +68,9 @@ pub fn key(value: impl Hash) -> String {
 
 /// Keeps every other process from writing until the file is dropped; `purpose` is what these are told to wait for.
 pub fn lock(purpose: &str) -> Result<File, String> {
-    let cache = directory()?;
-    let path = cache.join(LOCK);
+    let path = directory().join(LOCK);
     let locked = || {
-        fs::create_dir_all(&cache)?;
+        fs::create_dir_all(directory())?;
         let mut file = File::options().create(true).read(true).append(true).open(&path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let purpose = fs::read_to_string(&path)?;
@@ -94,14 +92,16 @@ pub fn touch(directory: &Path) {
 
 /// Removes what has not been used for long, with what was compiled for it.
 pub fn remove_unused() -> Result<(), String> {
-    let cache = directory()?;
-    let is_unused = |entry: &DirEntry| {
-        let modified = entry.metadata().and_then(|metadata| metadata.modified());
-        entry.file_name() != TARGET && modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNUSED))
+    let target = directory().join(TARGET);
+    let is_unused = |path: &Path| {
+        let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
+        *path != target && modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNUSED))
     };
-    for unused in entries(&cache).filter(is_unused) {
-        remove(&cache.join(TARGET), &unused.file_name().to_string_lossy(), TARGET_DEPTH)?;
-        remove(&cache, &unused.file_name().to_string_lossy(), 0)?;
+    for unused in below(&directory(), 0).into_iter().filter(|path| is_unused(path)) {
+        let name = unused.file_name().unwrap_or_default().as_encoded_bytes();
+        let is_its_own = |path: &PathBuf| path.file_name().is_some_and(|own| own.as_encoded_bytes().starts_with(name));
+        below(&target, TARGET_DEPTH).iter().filter(|path| is_its_own(path)).try_for_each(|path| remove(path))?;
+        remove(&unused)?;
     }
     Ok(())
 }
@@ -109,40 +109,32 @@ pub fn remove_unused() -> Result<(), String> {
 /// Removes all but the lock, which others may wait for.
 pub fn clear() -> Result<(), String> {
     let _lock = lock("clearing the cache")?;
-    let cache = directory()?;
-    let names = entries(&cache).map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name != LOCK).try_for_each(|name| remove(&cache, &name, 0))
+    below(&directory(), 0).iter().filter(|path| !path.ends_with(LOCK)).try_for_each(|path| remove(path))
 }
 
-/// Removes what has a name that begins so, and no link's target.
-fn remove(directory: &Path, name: &str, depth: usize) -> Result<(), String> {
-    for entry in entries(directory) {
-        let (path, is_directory) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        let removed = match entry.file_name().to_string_lossy().starts_with(name) {
-            true if is_directory => fs::remove_dir_all(&path).map_err(|error| refused(&path, &error)),
-            true => fs::remove_file(&path).map_err(|error| refused(&path, &error)),
-            false if is_directory && depth > 0 => remove(&path, name, depth - 1),
-            false => Ok(()),
-        };
-        removed?;
-    }
-    Ok(())
+/// Removes a file, a link, or a directory with all that is in it.
+fn remove(path: &Path) -> Result<(), String> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.map_err(|error| refused(path, &error))
 }
 
 /// The size of a file, or of all that is in a directory, for people to read.
 pub fn size(path: &Path) -> String {
-    format!("{:.1} MiB", bytes(path) as f64 / f64::from(1 << 20))
+    let all = below(path, usize::MAX).into_iter().chain([path.to_owned()]);
+    let files = all.flat_map(|path| path.symlink_metadata()).filter(Metadata::is_file);
+    // Cargo links what it has compiled to a second name.
+    let bytes: u64 = files.map(|file| file.size() / file.nlink().max(1)).sum();
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-fn bytes(path: &Path) -> u64 {
-    match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => entries(path).map(|entry| bytes(&entry.path())).sum(),
-        // Cargo links what it has compiled to a second name.
-        Ok(metadata) => metadata.size() / metadata.nlink().max(1),
-        Err(_) => 0,
+/// What is in a directory, and in those that are so deep in it, behind what is in them.
+fn below(directory: &Path, depth: usize) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(below(&entry.path(), depth - 1));
+        }
+        all.push(entry.path());
     }
-}
-
-fn entries(directory: &Path) -> impl Iterator<Item = DirEntry> {
-    fs::read_dir(directory).into_iter().flatten().flatten()
+    all
 }

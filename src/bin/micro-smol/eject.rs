@@ -35,7 +35,7 @@ pub fn eject(parser: Parser) -> Result<(), Exit> {
     let name = path::absolute(directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = generated(&entry, &name)?;
     let (program, _) = job.build()?;
-    for file in job.sources(&program)?.into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
+    for file in job.sources(&program).into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
         files.extend(moved(&file, entry.directory())?);
     }
     vendor::refuse_changes(directory, &files)?;

@@ -89,7 +89,7 @@ impl Entry {
 
     /// With the library and the lock file that this program carries.
     fn new(file: PathBuf, source: Source, program: String) -> Result<Self, String> {
-        let cache = cache::directory()?;
+        let cache = cache::directory();
         let dependencies = dependency("micro-smol", "path", vendor::unpack(&cache)?);
         let (lock, target_directory) = (vendor::LOCK.to_owned(), cache.join("target"));
         Ok(Entry { path: file.clone(), file, source, program, dependencies, lock, target_directory })

@@ -75,7 +75,8 @@ fn serve(parser: Parser) -> Result<(), Exit> {
         arg => arguments.take(arg),
     })?;
     options.endpoints()?;
-    let job = Job { is_silent: options.silent, ..Job::new(&arguments)? };
+    let mut job = Job::new(&arguments)?;
+    job.is_silent = options.silent;
     if arguments.has("--dev") {
         return Ok(watch::watch(&job, &options)?);
     }
@@ -115,7 +116,7 @@ fn cache(parser: Parser) -> Result<(), Exit> {
         Some(command) if command.as_os_str() == "clear" => cache::clear()?,
         Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
     }
-    let directory = cache::directory()?;
+    let directory = cache::directory();
     println!("{}: {}", directory.display(), cache::size(&directory));
     Ok(())
 }

@@ -35,7 +35,7 @@ const PATIENCE_TICKS: usize = 10;
 pub fn watch(job: &Job, options: &Options) -> Result<(), String> {
     let mut services = Services::new(options).map_err(|error| error.to_string())?;
     loop {
-        let around = job.around()?;
+        let around = job.around();
         let built = job.build();
         let inputs = match services.pause(Duration::ZERO) {
             Some(signal) => return services.end(signal).map_err(|error| error.to_string()),

@@ -118,6 +118,13 @@ fn an_endpoint_that_is_malformed_is_named() {
 }
 
 #[test]
+fn an_address_may_name_an_interface() {
+    let running = serve(hello).listen("tcp://[::1%1]:0").unwrap().workers(1).start().unwrap();
+    assert!(running.url().starts_with("http://[::1%1]:"), "{}", running.url());
+    assert!(exchange(&running, b"GET / HTTP/1.0\r\n\r\n").ends_with("Hello, world"));
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let running = listen(hello).unwrap();
     let endpoint = running.url().replace("http", "tcp");

@@ -100,10 +100,8 @@ impl Job {
         let lines = output.stdout.split(|byte| *byte == b'\n');
         let messages: Vec<Value> = lines.flat_map(serde_json::from_slice).collect();
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
-        executable
-            .map(PathBuf::from)
-            .filter(|_| output.status.success())
-            .ok_or_else(|| conclude(entry, &manifest, &messages))
+        let executable = executable.filter(|_| output.status.success()).map(PathBuf::from);
+        executable.ok_or_else(|| conclude(entry, &manifest, &messages))
     }
 }
 

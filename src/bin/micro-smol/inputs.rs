@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::SystemTime;
 
 use micro_smol::serde_json;
 
@@ -14,8 +14,8 @@ use super::cache;
 const SETTINGS: [&str; 6] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
-/// When each file was changed, in nanoseconds; 0 where there is none.
-pub type Inputs = BTreeMap<PathBuf, u128>;
+/// When each file was changed; nothing where there is none.
+pub type Inputs = BTreeMap<PathBuf, Option<SystemTime>>;
 
 /// An executable, and what it was made of.
 pub type Record = (PathBuf, Inputs);
@@ -74,9 +74,8 @@ pub fn of(program: &Path, entry: &Path, sources: Vec<PathBuf>) -> Inputs {
 }
 
 fn with_settings(mut paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let ancestors =
-        |path: &'_ PathBuf| path.ancestors().skip(usize::from(path.is_file())).map(Path::to_owned).collect::<Vec<_>>();
-    let directories: BTreeSet<PathBuf> = paths.iter().flat_map(ancestors).collect();
+    let above = paths.iter().flat_map(|path| path.ancestors().skip(usize::from(path.is_file())));
+    let directories: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
     let settings: Vec<PathBuf> = directories.iter().flat_map(|path| SETTINGS.map(|name| path.join(name))).collect();
     paths.extend(settings);
     paths
@@ -86,7 +85,6 @@ fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Inputs {
     paths.into_iter().map(|path| (changed(&path), path)).map(|(time, path)| (path, time)).collect()
 }
 
-fn changed(path: &Path) -> u128 {
-    let time = fs::metadata(path).and_then(|metadata| metadata.modified());
-    time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }

@@ -5,9 +5,9 @@
 //! inherited as the standard input and by their numbers; a service says that it is ready as it says it to systemd.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::mem;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_signal::{Signal, Signals};
 use micro_smol::cli::{Bound, Options};
 use micro_smol::smol::Timer;
-use micro_smol::smol::future::{FutureExt, block_on};
+use micro_smol::smol::future::{FutureExt, block_on, yield_now};
 use micro_smol::smol::stream::StreamExt;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, kill_process};
@@ -32,41 +32,19 @@ const TICK: Duration = Duration::from_millis(100);
 const PATIENCE_TICKS: usize = 10;
 
 /// Serves until SIGINT or SIGTERM.
-pub fn watch(job: &Job, options: &Options) -> Result<(), String> {
-    let mut services = Services::new(options).map_err(|error| error.to_string())?;
-    loop {
-        let around = job.around();
-        let built = job.build();
-        let inputs = match services.pause(Duration::ZERO) {
-            Some(signal) => return services.end(signal).map_err(|error| error.to_string()),
-            None => match built {
-                Ok((program, inputs)) => {
-                    let failed = |error| format!("cannot start {}: {error}", program.display());
-                    services.start(&program).map_err(failed)?;
-                    inputs
-                }
-                Err(error) => {
-                    eprintln!("micro-smol: {error}");
-                    around
-                }
-            },
-        };
-        while inputs::are_unchanged(&inputs) {
-            if let Some(signal) = services.pause(TICK) {
-                return services.end(signal).map_err(|error| error.to_string());
-            }
-            services.look();
-        }
-        // An editor may not be done with it.
-        thread::sleep(TICK);
-    }
+pub fn watch(job: &Job, options: &Options) -> io::Result<()> {
+    let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+    let mut services = Services::new(options)?;
+    let signal = block_on(signals.next().or(services.follow(job)));
+    // A terminal has sent its signal to the services, too.
+    services.end(matches!(signal, Some(Ok(Signal::Term))))
 }
 
 /// The sockets, and who serves them.
-struct Services<'a> {
-    options: &'a Options,
+struct Services {
     sockets: Vec<Bound>,
-    signals: Signals,
+    /// What tells a service of them.
+    args: Vec<OsString>,
     current: Option<Child>,
     /// The one that is not ready yet.
     next: Option<Child>,
@@ -77,40 +55,45 @@ struct Services<'a> {
     notices_path: PathBuf,
 }
 
-impl<'a> Services<'a> {
-    fn new(options: &'a Options) -> io::Result<Self> {
+impl Services {
+    fn new(options: &Options) -> io::Result<Self> {
         let sockets = options.bind()?;
-        let signals = Signals::new([Signal::Int, Signal::Term])?;
+        let args = options.inherited(&sockets).to_args();
         let notices_path = env::temp_dir().join(format!("micro-smol-{}", process::id()));
         let notices = UnixDatagram::bind(&notices_path)?;
         notices.set_nonblocking(true)?;
-        Ok(Services {
-            options,
-            sockets,
-            signals,
-            current: None,
-            next: None,
-            leaving: Vec::new(),
-            notices,
-            notices_path,
-        })
+        Ok(Services { sockets, args, current: None, next: None, leaving: Vec::new(), notices, notices_path })
     }
 
-    /// Waits, but not if there is a signal.
-    fn pause(&mut self, time: Duration) -> Option<Signal> {
-        let signal = async { self.signals.next().await?.ok() };
-        block_on(signal.or(async {
-            Timer::after(time).await;
-            None
-        }))
+    /// Compiles and starts, again and again.
+    async fn follow<T>(&mut self, job: &Job) -> T {
+        loop {
+            let around = job.around();
+            let built = job.build();
+            // The signal that has ended the build is seen first.
+            yield_now().await;
+            let started = built.and_then(|(program, inputs)| {
+                let failed = |error| format!("cannot start {}: {error}", program.display());
+                self.start(&program).map(|()| inputs).map_err(failed)
+            });
+            let inputs = started.unwrap_or_else(|error| {
+                eprintln!("micro-smol: {error}");
+                around
+            });
+            while inputs::are_unchanged(&inputs) {
+                self.look();
+                Timer::after(TICK).await;
+            }
+            // An editor may not be done with it.
+            Timer::after(TICK).await;
+        }
     }
 
     fn start(&mut self, program: &Path) -> io::Result<()> {
         // Two that are not ready could not be told apart.
         self.next.take().map_or(Ok(()), stop)?;
         let mut command = Command::new(program);
-        command.args(self.options.inherited(&self.sockets).to_args());
-        command.env("MICRO_ENV", "development").env("NOTIFY_SOCKET", &self.notices_path);
+        command.args(&self.args).env("MICRO_ENV", "development").env("NOTIFY_SOCKET", &self.notices_path);
         let (first, others) = self.sockets.split_first().ok_or(io::ErrorKind::NotFound)?;
         command.stdin(first.socket.try_clone()?);
         others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::empty()))?;
@@ -141,27 +124,19 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Ends all that runs. A terminal has sent its signal to the services, too.
-    fn end(mut self, signal: Signal) -> io::Result<()> {
-        let mut services = mem::take(&mut self.leaving);
-        for service in self.current.take().into_iter().chain(self.next.take()) {
-            if signal == Signal::Term {
-                terminate(&service)?;
-            }
-            services.push(service);
-        }
+    /// Ends all that runs, and tells those that should have heard nothing yet.
+    fn end(self, must_tell: bool) -> io::Result<()> {
+        let mut services: Vec<Child> = self.current.into_iter().chain(self.next).collect();
+        services.iter().filter(|_| must_tell).try_for_each(terminate)?;
+        services.extend(self.leaving);
         for _ in 0..PATIENCE_TICKS {
             services.retain_mut(is_running);
             thread::sleep(if services.is_empty() { Duration::ZERO } else { TICK });
         }
-        services.into_iter().try_for_each(stop)
-    }
-}
-
-impl Drop for Services<'_> {
-    fn drop(&mut self) {
+        let ended = services.into_iter().try_for_each(stop);
         // It is in the directory for what may be lost.
         let _ = fs::remove_file(&self.notices_path);
+        ended
     }
 }
 

@@ -60,7 +60,6 @@ fn run(parser: Parser) -> Result<(), Exit> {
         Some("healthcheck") => healthcheck(parser),
         Some("completions") => texts::print(parser, texts::COMPLETIONS),
         Some("eject") => eject::eject(parser),
-        Some("explain") if env::args().len() == 2 => texts::print_names(texts::PAGES),
         Some("explain") => texts::print(parser, texts::PAGES),
         Some("vendor") => vendor::vendor(parser),
         _ => serve(parser),

@@ -35,18 +35,14 @@ pub const COMPLETIONS: &Texts = &[
     ("zsh", include_str!("../../../completions/micro-smol.zsh")),
 ];
 
-/// Prints the names of all texts.
-pub fn print_names(texts: &Texts) -> Result<(), Exit> {
-    texts.iter().for_each(|(name, _)| write(&format!("{name}\n")));
-    Ok(())
-}
-
-/// Prints the text that the argument names.
+/// Prints the text that the argument names; without one, all names.
 pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
-    let arguments = Arguments::new(1, &[]).read(parser)?;
-    let [name] = arguments.all()?;
+    let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
+    let Some(name) = Arguments::new(1, &[]).read(parser)?.values.pop() else {
+        write(&(names.join("\n") + "\n"));
+        return Ok(());
+    };
     let Some((_, text)) = texts.iter().find(|(known, _)| name == Path::new(known)) else {
-        let names: Vec<&str> = texts.iter().map(|(known, _)| *known).collect();
         let message = format!("there is no {}; there are {}", name.display(), names.join(", "));
         return Err(lexopt::Error::from(message).into());
     };

@@ -1,6 +1,5 @@
 //! The options that a service and the command `micro-smol` have in common, and [`run`], which obeys them.
 
-use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -67,11 +66,11 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// }
 /// ```
 pub fn run(handler: impl Handler) -> ExitCode {
-    let parser = Parser::from_env();
+    let mut parser = Parser::from_env();
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_healthcheck = env::args_os().nth(1).is_some_and(|argument| argument == "healthcheck");
-    let outcome = if is_healthcheck { healthcheck(parser) } else { serve_as_told(parser, handler) };
+    let first = parser.try_raw_args().and_then(|mut args| args.next_if(|arg| arg == "healthcheck"));
+    let outcome = if first.is_some() { healthcheck(parser) } else { serve_as_told(parser, handler) };
     let more_help = "    -h, --help, -v, --version\n";
     report(outcome, &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"))
 }
@@ -131,8 +130,6 @@ pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
 /// The service is not well, or the command line is wrong.
 pub fn healthcheck(mut parser: Parser) -> Result<(), Exit> {
     let mut uri = None;
-    // The first is the command itself.
-    parser.next()?;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Value(value) if uri.is_none() => uri = Some(value),

@@ -22,7 +22,6 @@ impl Arguments {
 
     /// Reads what follows the name of a command.
     pub fn read(mut self, mut parser: Parser) -> Result<Self, Exit> {
-        parser.next()?;
         while let Some(arg) = parser.next()? {
             self.take(arg)?;
         }

@@ -53,17 +53,19 @@ fn main() -> ExitCode {
 }
 
 /// Obeys the command line, whose first argument may name a command.
-fn run(parser: Parser) -> Result<(), Exit> {
-    match env::args().nth(1).as_deref() {
-        Some("build") => build(parser),
-        Some("cache") => cache(parser),
-        Some("healthcheck") => healthcheck(parser),
-        Some("completions") => texts::print(parser, texts::COMPLETIONS),
-        Some("eject") => eject::eject(parser),
-        Some("explain") => texts::print(parser, texts::PAGES),
-        Some("vendor") => vendor::vendor(parser),
-        _ => serve(parser),
-    }
+fn run(mut parser: Parser) -> Result<(), Exit> {
+    let command: fn(Parser) -> Result<(), Exit> = match env::args().nth(1).as_deref() {
+        Some("build") => build,
+        Some("cache") => cache,
+        Some("healthcheck") => healthcheck,
+        Some("completions") => |parser| texts::print(parser, texts::COMPLETIONS),
+        Some("eject") => eject::eject,
+        Some("explain") => |parser| texts::print(parser, texts::PAGES),
+        Some("vendor") => vendor::vendor,
+        _ => return serve(parser),
+    };
+    parser.next()?;
+    command(parser)
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
@@ -88,7 +90,6 @@ fn serve(parser: Parser) -> Result<(), Exit> {
 fn build(mut parser: Parser) -> Result<(), Exit> {
     let mut arguments = Arguments::new(1, &["debug", "offline", "locked", "silent", "static"]);
     let mut output = None;
-    parser.next()?;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('o') | Arg::Long("output") => output = Some(PathBuf::from(parser.value()?)),

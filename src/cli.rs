@@ -75,52 +75,30 @@ pub fn run(handler: impl Handler) -> ExitCode {
     report(outcome, &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"))
 }
 
-/// What ends a command before it is done, or instead.
-#[derive(Debug)]
-pub enum Exit {
-    /// It was asked for help.
-    Help,
-    /// It was asked for the version.
-    Version,
-    /// It failed, or, with an error of lexopt's, was used wrongly.
-    Failure(Box<dyn Error>),
-}
-
-impl Exit {
-    /// What an argument means that is none of a command's own.
-    pub fn of(arg: Arg<'_>) -> Self {
-        match arg {
-            Arg::Short('h') | Arg::Long("help") => Exit::Help,
-            Arg::Short('v') | Arg::Long("version") => Exit::Version,
-            _ => arg.unexpected().into(),
-        }
-    }
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Exit {
-    fn from(error: E) -> Self {
-        Exit::Failure(error.into())
-    }
-}
+/// What comes of a command. With an error of lexopt's it was used wrongly, with any other it failed.
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Tells the user how a command ended: 0 if it did what it was asked, 1 if it failed, 2 if it was used wrongly.
-pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
-    match outcome {
-        Ok(()) => {}
-        Err(Exit::Help) => print!("{help}"),
-        Err(Exit::Version) => println!("micro-smol {VERSION}"),
-        Err(Exit::Failure(error)) => {
-            let (advice, code) = match error.downcast_ref() {
-                None => ("", 1),
-                // Our own messages say what would be right.
-                Some(lexopt::Error::Custom(_)) => ("", 2),
-                Some(_) => ("; --help shows the options", 2),
-            };
-            eprintln!("micro-smol: {error}{advice}");
-            return ExitCode::from(code);
+///
+/// Options that no command takes are here: those that ask for help or the version.
+pub fn report(outcome: Outcome, help: &str) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let (advice, code) = match error.downcast_ref() {
+        None => ("", 1),
+        Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-h" | "--help") => {
+            print!("{help}");
+            return ExitCode::SUCCESS;
         }
-    }
-    ExitCode::SUCCESS
+        Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-v" | "--version") => {
+            println!("micro-smol {VERSION}");
+            return ExitCode::SUCCESS;
+        }
+        // Our own messages say what would be right.
+        Some(lexopt::Error::Custom(_)) => ("", 2),
+        Some(_) => ("; --help shows the options", 2),
+    };
+    eprintln!("micro-smol: {error}{advice}");
+    ExitCode::from(code)
 }
 
 /// Asks the service at the URI, or else where the environment says, how it is.
@@ -128,20 +106,20 @@ pub fn report(outcome: Result<(), Exit>, help: &str) -> ExitCode {
 /// # Errors
 ///
 /// The service is not well, or the command line is wrong.
-pub fn healthcheck(mut parser: Parser) -> Result<(), Exit> {
+pub fn healthcheck(mut parser: Parser) -> Outcome {
     let mut uri = None;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Value(value) if uri.is_none() => uri = Some(value),
-            arg => return Err(Exit::of(arg)),
+            arg => return Err(arg.unexpected().into()),
         }
     }
     let uri = uri.map_or_else(|| Endpoint::tcp(None, None).map(|endpoint| endpoint.to_string().into()), Ok)?;
     Ok(healthcheck::check(parsed(uri, parse_target)?)?)
 }
 
-fn serve_as_told(parser: Parser, handler: impl Handler) -> Result<(), Exit> {
-    let options = Options::parse(parser, |arg| Err(Exit::of(arg)))?;
+fn serve_as_told(parser: Parser, handler: impl Handler) -> Outcome {
+    let options = Options::parse(parser, |arg| Err(arg.unexpected()))?;
     // A release build has no second server in it.
     let is_logged = cfg!(debug_assertions) && *MODE == Mode::Development && !options.silent;
     Ok(if is_logged { options.serve(logged(handler)) } else { options.serve(handler) }?)
@@ -182,7 +160,7 @@ impl Options {
     /// # Errors
     ///
     /// A value is missing or malformed, or `PORT` is not a port number.
-    pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), Exit>) -> Result<Self, Exit> {
+    pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), lexopt::Error>) -> Outcome<Self> {
         let (mut options, mut host, mut port) = (Options::default(), None, None);
         while let Some(arg) = parser.next()? {
             match arg {

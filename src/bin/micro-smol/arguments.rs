@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
-use micro_smol::cli::Exit;
 
 /// What a command was given.
 pub struct Arguments {
@@ -21,18 +20,18 @@ impl Arguments {
     }
 
     /// Reads what follows the name of a command.
-    pub fn read(mut self, mut parser: Parser) -> Result<Self, Exit> {
+    pub fn read(mut self, mut parser: Parser) -> Result<Self, lexopt::Error> {
         while let Some(arg) = parser.next()? {
             self.take(arg)?;
         }
         Ok(self)
     }
 
-    pub fn take(&mut self, arg: Arg<'_>) -> Result<(), Exit> {
+    pub fn take(&mut self, arg: Arg<'_>) -> Result<(), lexopt::Error> {
         match arg {
             Arg::Value(value) if self.values.len() < self.values_max => self.values.push(value.into()),
             Arg::Long(name) if self.known_flags.contains(&name) => self.flags.push(format!("--{name}")),
-            _ => return Err(Exit::of(arg)),
+            _ => return Err(arg.unexpected()),
         }
         Ok(())
     }
@@ -43,7 +42,7 @@ impl Arguments {
     }
 
     /// All values that there may be.
-    pub fn all<const N: usize>(&self) -> Result<&[PathBuf; N], Exit> {
-        Ok(self.values.as_slice().try_into().map_err(|_| lexopt::Error::MissingValue { option: None })?)
+    pub fn all<const N: usize>(&self) -> Result<&[PathBuf; N], lexopt::Error> {
+        self.values.as_slice().try_into().map_err(|_| lexopt::Error::MissingValue { option: None })
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{self, Path, PathBuf};
 
 use lexopt::Parser;
-use micro_smol::cli::Exit;
+use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
 use super::build::Job;
@@ -24,7 +24,7 @@ const LINTS: &str = "[lints.rust]\nprivate_interfaces = \"allow\"\n";
 const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n";
 
 /// `eject [options] ENTRY DIRECTORY`
-pub fn eject(parser: Parser) -> Result<(), Exit> {
+pub fn eject(parser: Parser) -> Outcome {
     let arguments = Arguments::new(2, &["debug", "offline", "locked"]).read(parser)?;
     let [_, directory] = arguments.all()?;
     let job = Job::new(&arguments)?;

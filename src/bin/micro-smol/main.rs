@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use lexopt::{Arg, Parser};
-use micro_smol::cli::{Exit, OPTIONS_HELP, Options, healthcheck, report};
+use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, healthcheck, report};
 
 use arguments::Arguments;
 use build::Job;
@@ -53,8 +53,8 @@ fn main() -> ExitCode {
 }
 
 /// Obeys the command line, whose first argument may name a command.
-fn run(mut parser: Parser) -> Result<(), Exit> {
-    let command: fn(Parser) -> Result<(), Exit> = match env::args().nth(1).as_deref() {
+fn run(mut parser: Parser) -> Outcome {
+    let command: fn(Parser) -> Outcome = match env::args().nth(1).as_deref() {
         Some("build") => build,
         Some("cache") => cache,
         Some("healthcheck") => healthcheck,
@@ -69,7 +69,7 @@ fn run(mut parser: Parser) -> Result<(), Exit> {
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
-fn serve(parser: Parser) -> Result<(), Exit> {
+fn serve(parser: Parser) -> Outcome {
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
     let options = Options::parse(parser, |arg| match arg {
         Arg::Short('d') => arguments.take(Arg::Long("dev")),
@@ -87,7 +87,7 @@ fn serve(parser: Parser) -> Result<(), Exit> {
 }
 
 /// `build [options] [--static] [ENTRY] -o FILE`
-fn build(mut parser: Parser) -> Result<(), Exit> {
+fn build(mut parser: Parser) -> Outcome {
     let mut arguments = Arguments::new(1, &["debug", "offline", "locked", "silent", "static"]);
     let mut output = None;
     while let Some(arg) = parser.next()? {
@@ -110,7 +110,7 @@ fn build(mut parser: Parser) -> Result<(), Exit> {
 }
 
 /// `cache [clear]`
-fn cache(parser: Parser) -> Result<(), Exit> {
+fn cache(parser: Parser) -> Outcome {
     match Arguments::new(1, &[]).read(parser)?.values.pop() {
         None => {}
         Some(command) if command.as_os_str() == "clear" => cache::clear()?,

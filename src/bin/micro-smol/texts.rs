@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use lexopt::Parser;
-use micro_smol::cli::Exit;
+use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
 
@@ -36,7 +36,7 @@ pub const COMPLETIONS: &Texts = &[
 ];
 
 /// Prints the text that the argument names; without one, all names.
-pub fn print(parser: Parser, texts: &Texts) -> Result<(), Exit> {
+pub fn print(parser: Parser, texts: &Texts) -> Outcome {
     let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
     let Some(name) = Arguments::new(1, &[]).read(parser)?.values.pop() else {
         write(&(names.join("\n") + "\n"));

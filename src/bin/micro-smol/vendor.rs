@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use micro_smol::cli::Exit;
+use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
 use super::cache;
@@ -60,7 +60,7 @@ pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
 }
 
 /// `vendor [--module] [--force] DIRECTORY`: copies the library there, and prints what a manifest needs for it.
-pub fn vendor(parser: Parser) -> Result<(), Exit> {
+pub fn vendor(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["module", "force"]).read(parser)?;
     let [directory] = arguments.all()?;
     let (files, dependencies) = match arguments.has("--module") {

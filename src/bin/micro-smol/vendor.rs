@@ -77,8 +77,9 @@ pub fn vendor(parser: Parser) -> Outcome {
 
 /// The library as a package: its source, its licence and as much of its manifest as that needs.
 pub fn package() -> Files {
-    let of_repository = |line: &&str| ["readme", "exclude"].iter().any(|key| line.starts_with(key));
-    let lines: Vec<&str> = table("package").lines().filter(|line| !of_repository(line)).collect();
+    let keys = ["[package]", "name", "version", "edition", "rust-version", "description", "license"];
+    let is_needed = |line: &&str| keys.iter().any(|key| line.starts_with(key));
+    let lines: Vec<&str> = table("package").lines().filter(is_needed).collect();
     let manifest = format!("{}\n\n{}\n", lines.join("\n"), table("dependencies"));
     let source = FILES.iter().map(|(name, text)| (*name, without_readme(text)));
     files(source.chain([("Cargo.toml", &*manifest), ("LICENSE", LICENSE)]))
@@ -88,9 +89,10 @@ pub fn package() -> Files {
 fn module() -> Files {
     const ATTRIBUTES: &str = "#![allow(dead_code, unused_imports, reason = \"vendored as a whole\")]\n#![forbid";
     let version = format!("{:?}", env!("CARGO_PKG_VERSION"));
-    let edit = |&(name, text): &(&'static str, &'static str)| match name.trim_start_matches("src/") {
-        "lib.rs" => ("mod.rs", without_readme(text).replacen("#![forbid", ATTRIBUTES, 1)),
-        name => (name, without_doctests(text).replace("env!(\"CARGO_PKG_VERSION\")", &version)),
+    let edit = |(name, text): &(&'static str, &str)| {
+        let text = without_doctests(without_readme(text)).replacen("#![forbid", ATTRIBUTES, 1);
+        let name = if *name == "src/lib.rs" { "mod.rs" } else { name.trim_start_matches("src/") };
+        (name, text.replace("env!(\"CARGO_PKG_VERSION\")", &version))
     };
     files(FILES.iter().map(edit).chain([("LICENSE", LICENSE.to_owned())]))
 }
@@ -113,8 +115,8 @@ fn without_readme(text: &str) -> &str {
 
 /// The examples, each behind an empty line, name a crate `micro_smol`, which they are no longer in.
 fn without_doctests(text: &str) -> String {
-    ["", "    "].iter().fold(text.to_owned(), |text, indent| {
-        let start = format!("\n{indent}///\n{indent}/// ```");
+    ["///", "    ///", "//!"].iter().fold(text.to_owned(), |text, comment| {
+        let start = format!("\n{comment}\n{comment} ```");
         text.replace(&start, &format!("{start}ignore,"))
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
@@ -25,38 +26,33 @@ pub(super) async fn within<T>(time: Duration, future: impl Future<Output = T>) -
 /// for each connection.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    queue: Mutex<Queue>,
+    armed: Mutex<BTreeMap<Key, Waker>>,
+    /// How many there have been.
+    count: AtomicU64,
     /// Who is to hear of a deadline that is nearer than all others.
     sleeper: AtomicWaker,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    armed: BTreeMap<Key, Waker>,
-    last: u64,
-}
-
-/// A deadline's place in the queue.
+/// When a deadline fires, and its number, as two may fire at the same time.
 type Key = (Instant, u64);
 
 impl Timers {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Waker>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes those that are due, and says when the next one is.
     pub(super) fn fire(&self) -> Option<Instant> {
         loop {
+            let mut armed = self.lock();
+            let next = armed.first_entry()?;
+            let (at, _) = *next.key();
+            if Instant::now() < at {
+                return Some(at);
+            }
+            let waker = next.remove();
             // Whom it wakes is not our business, so the queue is not locked while it does.
-            let waker = {
-                let mut queue = self.lock();
-                let next = queue.armed.first_entry()?;
-                let (at, _) = *next.key();
-                if Instant::now() < at {
-                    return Some(at);
-                }
-                next.remove()
-            };
+            drop(armed);
             waker.wake();
         }
     }
@@ -84,12 +80,11 @@ impl Timers {
     }
 
     fn arm(&self, at: Instant, waker: &Waker) -> Key {
-        let mut queue = self.lock();
-        queue.last += 1;
-        let key = (at, queue.last);
-        queue.armed.insert(key, waker.clone());
-        let is_nearest = queue.armed.first_key_value().is_some_and(|(first, _)| *first == key);
-        drop(queue);
+        let key = (at, self.count.fetch_add(1, Ordering::Relaxed));
+        let mut armed = self.lock();
+        armed.insert(key, waker.clone());
+        let is_nearest = armed.first_key_value().is_some_and(|(first, _)| *first == key);
+        drop(armed);
         if is_nearest {
             self.sleeper.wake();
         }
@@ -136,7 +131,7 @@ impl Deadline {
     fn disarm(&mut self) {
         if let Some((key, _)) = self.armed.take() {
             // Dropped when the queue is no longer locked: it may be the last of a task.
-            let _waker = self.timers.lock().armed.remove(&key);
+            let _waker = self.timers.lock().remove(&key);
         }
     }
 }

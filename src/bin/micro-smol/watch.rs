@@ -48,8 +48,6 @@ struct Services {
     current: Option<Child>,
     /// The one that is not ready yet.
     next: Option<Child>,
-    /// Those that still answer what they were asked.
-    leaving: Vec<Child>,
     /// Where the next one says that it is ready.
     notices: UnixDatagram,
     notices_path: PathBuf,
@@ -62,7 +60,7 @@ impl Services {
         let notices_path = env::temp_dir().join(format!("micro-smol-{}", process::id()));
         let notices = UnixDatagram::bind(&notices_path)?;
         notices.set_nonblocking(true)?;
-        Ok(Services { sockets, args, current: None, next: None, leaving: Vec::new(), notices, notices_path })
+        Ok(Services { sockets, args, current: None, next: None, notices, notices_path })
     }
 
     /// Compiles and starts, again and again.
@@ -109,13 +107,13 @@ impl Services {
         while let Ok(length) = self.notices.recv(&mut notice) {
             if notice[..length].starts_with(b"READY=1")
                 && let Some(next) = self.next.take()
-                && let Some(last) = self.current.replace(next)
+                && let Some(mut last) = self.current.replace(next)
                 && terminate(&last).is_ok()
             {
-                self.leaving.push(last);
+                // It still answers what it was asked.
+                thread::spawn(move || last.wait());
             }
         }
-        self.leaving.retain_mut(is_running);
         for service in [&mut self.next, &mut self.current] {
             if let Some(Ok(Some(status))) = service.as_mut().map(Child::try_wait) {
                 eprintln!("micro-smol: the service has ended: {status}; the next change starts it again");
@@ -124,11 +122,10 @@ impl Services {
         }
     }
 
-    /// Ends all that runs, and tells those that should have heard nothing yet.
+    /// Ends those that have not been told to, by us or, unless we `must_tell`, by who has told us.
     fn end(self, must_tell: bool) -> io::Result<()> {
         let mut services: Vec<Child> = self.current.into_iter().chain(self.next).collect();
         services.iter().filter(|_| must_tell).try_for_each(terminate)?;
-        services.extend(self.leaving);
         for _ in 0..PATIENCE_TICKS {
             services.retain_mut(is_running);
             thread::sleep(if services.is_empty() { Duration::ZERO } else { TICK });

@@ -25,8 +25,8 @@ pub struct Job {
     package: PathBuf,
     /// Options of cargo.
     pub cargo: Vec<String>,
-    /// Options of rustc, for the service itself.
-    pub rustc: Vec<String>,
+    /// An option of rustc, for the service itself.
+    rustc: Option<&'static str>,
     pub is_silent: bool,
 }
 
@@ -37,8 +37,7 @@ impl Job {
         let profile = if arguments.has("--debug") || arguments.has("--dev") { "dev" } else { "release" };
         let mut cargo = vec![format!("--profile={profile}")];
         cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
-        let is_static = arguments.has("--static");
-        let rustc = is_static.then(|| "-Ctarget-feature=+crt-static".to_owned()).into_iter().collect();
+        let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
         Ok(Job { path, package, cargo, rustc, is_silent: arguments.has("--silent") })
     }
@@ -56,12 +55,10 @@ impl Job {
         let before = self.around();
         let program = self.compile(&Entry::find(&self.path)?)?;
         let mut inputs = inputs::of(&program, &self.path, self.sources(&program));
-        for (path, time) in &mut inputs {
-            // What has changed meanwhile is not in the executable.
-            *time = *before.get(path).unwrap_or(time);
-        }
+        // What has changed meanwhile is not in the executable.
+        inputs.iter_mut().for_each(|(path, time)| *time = *before.get(path).unwrap_or(time));
         let record = (program, inputs);
-        inputs::write(&self.record(), &record)?;
+        cache::write(&self.record(), serde_json::to_string(&record).unwrap_or_default())?;
         cache::remove_unused()?;
         Ok(record)
     }
@@ -84,7 +81,7 @@ impl Job {
     /// The file in which a build of this kind is written down.
     fn record(&self) -> PathBuf {
         let variables: Vec<Option<OsString>> = VARIABLES.map(env::var_os).into();
-        self.package.join(format!("{}.json", cache::key((&self.cargo, &self.rustc, variables))))
+        self.package.join(format!("{}.json", cache::key((&self.cargo, self.rustc, variables))))
     }
 
     fn compile(&self, entry: &Entry) -> Result<PathBuf, String> {
@@ -94,7 +91,7 @@ impl Job {
         command.args((self.is_silent || !io::stderr().is_terminal()).then_some("--quiet"));
         // Cargo lists what is in it by the name that it is given, which should be the one that others use.
         let target_directory = entry.target_directory.canonicalize().unwrap_or(entry.target_directory.clone());
-        command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(&self.rustc);
+        command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(self.rustc);
         // The toolchain and the configuration are those of the place where the code is.
         let output = run(command.current_dir(entry.directory()))?;
         let lines = output.stdout.split(|byte| *byte == b'\n');
@@ -139,8 +136,7 @@ fn conclude(entry: &Entry, manifest: &Path, messages: &[Value]) -> String {
         Some(line) => format!("{file}:{line}: cargo cannot do what this frontmatter asks; see above, by line"),
         None => format!("cargo cannot build {path}; see above"),
     };
-    let mut reading = cargo("metadata", manifest);
-    let read = reading.args(["--no-deps", "--offline", "--format-version", "1"]).output();
+    let read = cargo("metadata", manifest).args(["--no-deps", "--offline", "--format-version", "1"]).output();
     let is_well_formed = read.is_ok_and(|output| output.status.success());
     let page = if is_well_formed { "dependency-unreachable" } else { "manifest-invalid" };
     format!("{what}; more: micro-smol explain {page}")

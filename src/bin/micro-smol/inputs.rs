@@ -25,10 +25,6 @@ pub fn read(record: &Path) -> Option<Record> {
     serde_json::from_slice(&fs::read(record).ok()?).ok()
 }
 
-pub fn write(path: &Path, record: &Record) -> Result<(), String> {
-    cache::write(path, serde_json::to_string(record).unwrap_or_default())
-}
-
 pub fn are_unchanged(inputs: &Inputs) -> bool {
     inputs.iter().all(|(path, time)| changed(path) == *time)
 }

@@ -16,6 +16,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A status code, as a `u16` or as a [`StatusCode`].
 ///
 /// No other type is one, so that the `200` of `send(200, …)` needs no annotation.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{IntoStatus, StatusCode};
+///
+/// assert_eq!(404_u16.into_status().unwrap(), StatusCode::NotFound);
+/// assert_eq!(299_u16.into_status().unwrap_err().status(), 500);
+/// ```
 pub trait IntoStatus {
     /// Converts the number.
     ///

@@ -47,6 +47,19 @@ pub trait Handler: Send + Sync + 'static {
     /// # Errors
     ///
     /// What the handler returns as an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Handler, Request};
+    ///
+    /// async fn handler(_req: Request) -> &'static str {
+    ///     "Hello, world"
+    /// }
+    ///
+    /// let response = smol::block_on(handler.call(Request::default())).unwrap();
+    /// assert_eq!(response.status(), 200);
+    /// ```
     fn call(&self, req: Request) -> impl Future<Output = Result<Response>>;
 }
 

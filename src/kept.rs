@@ -27,6 +27,15 @@ const SPARE_MAX: usize = 16;
 ///
 /// A string is a number and a unit, `b`, `kb`, `mb` or `gb`, without case and in powers of 1024: `"100kb"`, `"1.5MB"`.
 /// Without a unit it is bytes. One that cannot be understood makes the call fail with 500, and the log says so.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::Limit;
+///
+/// assert_eq!(Limit::from("1.5mb").to_string(), "1.5mb");
+/// assert_eq!(Limit::from(100).to_string(), "100");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     bytes: Option<u64>,

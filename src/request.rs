@@ -61,12 +61,29 @@ impl Request {
         Request { head, peer, kept, view: OnceLock::new(), full: None }
     }
 
-    /// Returns the method.
+    /// Returns the method; `get` is none, as methods are case-sensitive (RFC 9110, 9.1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Method, Request};
+    ///
+    /// assert_eq!(Request::default().method(), Method::Get);
+    /// ```
     pub fn method(&self) -> Method {
         self.full.as_ref().map_or_else(|| self.head.method(), |full| full.method())
     }
 
-    /// Returns the path of the request target as it was received, still percent-encoded; `*` for `OPTIONS *`.
+    /// Returns the path of the request target (RFC 9112, 3.2) as it was received, still percent-encoded; `*` for `OPTIONS *`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, http_types};
+    ///
+    /// let req = Request::from(http_types::Request::get("http://localhost/a%20b?c=d"));
+    /// assert_eq!(req.path(), "/a%20b");
+    /// ```
     pub fn path(&self) -> &str {
         self.full.as_ref().map_or_else(|| self.head.path(), |full| full.url().path())
     }
@@ -74,6 +91,16 @@ impl Request {
     /// Returns what stands behind the `?` of the request target as it was received, still percent-encoded.
     ///
     /// `None` without a `?`; an empty string if nothing follows it. `query()` of http-types parses it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, http_types};
+    ///
+    /// let req = Request::from(http_types::Request::get("http://localhost/a?b=c%20d"));
+    /// assert_eq!(req.query_string(), Some("b=c%20d"));
+    /// assert_eq!(Request::default().query_string(), None);
+    /// ```
     pub fn query_string(&self) -> Option<&str> {
         self.full.as_ref().map_or_else(|| self.head.query(), |full| full.url().query())
     }
@@ -101,6 +128,14 @@ impl Request {
     /// Returns the bytes of the first field line of this name, which is compared without case.
     ///
     /// A field value may have bytes above 0x7F (RFC 9110, 5.5). `header` of http-types has them percent-encoded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// assert_eq!(Request::default().field_bytes("x-name"), None);
+    /// ```
     pub fn field_bytes(&self, name: &str) -> Option<&[u8]> {
         match &self.full {
             None => self.head.values(name).next(),
@@ -108,7 +143,15 @@ impl Request {
         }
     }
 
-    /// Returns the version of HTTP that the peer spoke: 1.0 or 1.1.
+    /// Returns the version of HTTP that the peer spoke (RFC 9112, 2.3): 1.0 or 1.1; any other is answered with 505.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, http_types::Version};
+    ///
+    /// assert_eq!(Request::default().version(), Version::Http1_1);
+    /// ```
     pub fn version(&self) -> Version {
         let full = self.full.as_ref().and_then(|full| full.version());
         full.unwrap_or_else(|| self.head.version())
@@ -117,6 +160,19 @@ impl Request {
     /// Returns the address of the other end of the connection; `None` for a Unix socket, and if it is not known.
     ///
     /// Behind a proxy that is the proxy: see `remote` of http-types, which believes `Forwarded` from anyone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// async fn handler(req: Request) -> String {
+    ///     req.peer_addr().map_or("somebody".to_owned(), |addr| addr.ip().to_string())
+    /// }
+    ///
+    /// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
+    /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "somebody");
+    /// ```
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.full {
             None => self.peer.addr,
@@ -125,6 +181,22 @@ impl Request {
     }
 
     /// Takes the body out; what `json`, `text` or `buffer` has read to its end stays with them as well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, Response, stream};
+    ///
+    /// /// Sends the content back as it comes.
+    /// async fn handler(mut req: Request) -> impl micro_smol::IntoResponse {
+    ///     stream(req.take_body())
+    /// }
+    ///
+    /// let mut req = Request::default();
+    /// req.set_body("hello");
+    /// let mut response = smol::block_on(micro_smol::respond(&handler, req));
+    /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "hello");
+    /// ```
     pub fn take_body(&mut self) -> Body {
         self.find_content();
         self.view.take();
@@ -132,11 +204,33 @@ impl Request {
     }
 
     /// Sets the body, which `json`, `text` and `buffer` then read, and Content-Type if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, text};
+    ///
+    /// let mut req = Request::default();
+    /// req.set_body("hello");
+    /// assert_eq!(smol::block_on(text(&mut req).into_future()).unwrap(), "hello");
+    /// ```
     pub fn set_body(&mut self, body: impl Into<Body>) {
         self.replace_body(body);
     }
 
     /// Sets the body as [`set_body`](Self::set_body) does, and returns the one that was there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// let mut req = Request::default();
+    /// req.set_body("one");
+    /// let replaced = req.replace_body("two");
+    /// assert_eq!(smol::block_on(replaced.into_string()).unwrap(), "one");
+    /// assert_eq!(smol::block_on(req.body_string()).unwrap(), "two");
+    /// ```
     pub fn replace_body(&mut self, body: impl Into<Body>) -> Body {
         let replaced = self.take_body();
         self.deref_mut().set_body(body);
@@ -145,6 +239,16 @@ impl Request {
     }
 
     /// Swaps the body with another; see [`replace_body`](Self::replace_body).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Body, Request};
+    ///
+    /// let (mut req, mut body) = (Request::default(), Body::from("hello"));
+    /// req.swap_body(&mut body);
+    /// assert_eq!(smol::block_on(req.body_string()).unwrap(), "hello");
+    /// ```
     pub fn swap_body(&mut self, body: &mut Body) {
         *body = self.replace_body(std::mem::replace(body, Body::empty()));
     }
@@ -154,6 +258,16 @@ impl Request {
     /// # Errors
     ///
     /// 422 if the body is not UTF-8, ends early or is malformed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// let mut req = Request::default();
+    /// req.set_body("hello");
+    /// assert_eq!(smol::block_on(req.body_string()).unwrap(), "hello");
+    /// ```
     pub async fn body_string(&mut self) -> Result<String> {
         self.take_body().into_string().await
     }
@@ -163,6 +277,16 @@ impl Request {
     /// # Errors
     ///
     /// 422 if the body ends early or is malformed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::Request;
+    ///
+    /// let mut req = Request::default();
+    /// req.set_body("hello");
+    /// assert_eq!(smol::block_on(req.body_bytes()).unwrap(), b"hello");
+    /// ```
     pub async fn body_bytes(&mut self) -> Result<Vec<u8>> {
         self.take_body().into_bytes().await
     }

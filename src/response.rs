@@ -145,11 +145,27 @@ impl Response {
     }
 
     /// Returns the status code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(micro_smol::send(404, ()).unwrap().status(), 404);
+    /// ```
     pub fn status(&self) -> StatusCode {
         self.full.as_ref().map_or(self.status, |full| full.status())
     }
 
     /// Sets the status code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{IntoResponse, StatusCode};
+    ///
+    /// let mut response = "made".into_response().unwrap();
+    /// response.set_status(StatusCode::Created);
+    /// assert_eq!(response.status(), 201);
+    /// ```
     pub fn set_status(&mut self, status: StatusCode) {
         self.status = status;
         if let Some(object) = self.full.as_mut().or_else(|| self.view.get_mut()) {
@@ -184,6 +200,13 @@ impl Response {
     }
 
     /// Takes the body out and leaves an empty one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::send(200, "hi").unwrap();
+    /// assert_eq!(smol::block_on(response.take_body().into_string()).unwrap(), "hi");
+    /// ```
     pub fn take_body(&mut self) -> Body {
         self.view.take();
         self.take_content().into_body()
@@ -194,6 +217,13 @@ impl Response {
     /// # Errors
     ///
     /// 422 if the body is not UTF-8 or its reader fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::send(200, 42).unwrap();
+    /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "42");
+    /// ```
     pub async fn body_string(&mut self) -> Result<String> {
         self.take_body().into_string().await
     }
@@ -203,6 +233,13 @@ impl Response {
     /// # Errors
     ///
     /// 422 if the body's reader fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::send(200, b"hi").unwrap();
+    /// assert_eq!(smol::block_on(response.body_bytes()).unwrap(), b"hi");
+    /// ```
     pub async fn body_bytes(&mut self) -> Result<Vec<u8>> {
         self.take_body().into_bytes().await
     }
@@ -299,6 +336,27 @@ pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Re
 /// | `Err(error)` | the error's | `text/plain; charset=utf-8` |
 ///
 /// A content type that a handler sets by itself is kept.
+///
+/// # Examples
+///
+/// A type of your own, in terms of another:
+///
+/// ```
+/// use micro_smol::{IntoResponse, Response, Result, json};
+///
+/// struct Tea {
+///     name: &'static str,
+/// }
+///
+/// impl IntoResponse for Tea {
+///     fn into_response(self) -> Result<Response> {
+///         json!({ "tea": self.name }).into_response()
+///     }
+/// }
+///
+/// let mut response = Tea { name: "oolong" }.into_response().unwrap();
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), r#"{"tea":"oolong"}"#);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent as a response",
     label = "this cannot become a response",
@@ -311,6 +369,15 @@ pub trait IntoResponse {
     /// # Errors
     ///
     /// The error that the value is; 400 if it cannot be serialised as JSON; 500 for a status unknown to http-types.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::IntoResponse;
+    ///
+    /// assert_eq!(None::<&str>.into_response().unwrap().status(), 204);
+    /// assert_eq!(Err::<(), _>(std::fmt::Error).into_response().unwrap_err().status(), 500);
+    /// ```
     fn into_response(self) -> Result<Response>;
 }
 

@@ -75,18 +75,49 @@ impl<H: Handler> Server<H> {
     /// # Errors
     ///
     /// The endpoint is malformed or cannot be opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, serve};
+    ///
+    /// async fn handler(_req: Request) -> &'static str {
+    ///     "Hello, world"
+    /// }
+    ///
+    /// let server = serve(handler).listen("tcp://127.0.0.1:0")?.listen("tcp://localhost:0")?;
+    /// assert_eq!(server.start()?.urls().len(), 2);
+    /// assert!(serve(handler).listen("http://127.0.0.1").is_err());
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn listen(mut self, endpoint: &str) -> io::Result<Self> {
         self.bound.extend(endpoint.parse::<Endpoint>()?.bind(Sharing::Exclusive)?);
         Ok(self)
     }
 
     /// Sets the number of threads that serve, at least one; the default is one per core.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use micro_smol::{Request, serve};
+    /// # async fn handler(_req: Request) {}
+    /// let one_thread = serve(handler).workers(1);
+    /// ```
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers.max(1));
         self
     }
 
     /// Sets what one peer may take.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use micro_smol::{Limits, Request, serve};
+    /// # async fn handler(_req: Request) {}
+    /// let server = serve(handler).limits(Limits { connections_max: 1000, ..Limits::default() });
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -99,6 +130,15 @@ impl<H: Handler> Server<H> {
     /// # Errors
     ///
     /// The default endpoint cannot be opened, or a thread not be started; `Interrupted` after a second signal.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use micro_smol::{Request, serve};
+    /// # async fn handler(_req: Request) {}
+    /// serve(handler).listen("tcp://127.0.0.1:3000")?.run()
+    /// # ; std::io::Result::Ok(())
+    /// ```
     pub fn run(self) -> io::Result<()> {
         self.run_with(|_| (), async {})
     }
@@ -210,11 +250,29 @@ pub struct Running {
 
 impl Running {
     /// Returns the URL of the first endpoint, without a slash at its end: `http://127.0.0.1:3000`, `unix:/path`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn handler(_req: micro_smol::Request) {}
+    /// let server = micro_smol::listen(handler)?;
+    /// assert!(server.url().starts_with("http://127.0.0.1:"));
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn url(&self) -> &str {
         self.urls.first().map_or("", String::as_str)
     }
 
     /// Returns the URLs of all endpoints, in the order in which they were given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn handler(_req: micro_smol::Request) {}
+    /// let server = micro_smol::listen(handler)?;
+    /// assert_eq!(server.urls(), [server.url()]);
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn urls(&self) -> &[String] {
         &self.urls
     }
@@ -224,6 +282,15 @@ impl Running {
     /// # Errors
     ///
     /// `TimedOut` if some were not done within `drain_timeout`; they are cut.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn handler(_req: micro_smol::Request) {}
+    /// let server = micro_smol::listen(handler)?;
+    /// server.stop()?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn stop(self) -> io::Result<()> {
         block_on(self.drain())
     }

@@ -3,7 +3,7 @@
 //! The decoder never holds content. It takes framing off the front of what has come, and says how many bytes of content
 //! stand next, so that content can go straight from the socket to whoever reads it.
 
-use super::syntax::TCHAR;
+use super::syntax::{TCHAR, is_field_byte};
 use super::{Framing, Refusal};
 
 /// Chunk extensions and the trailer section are skipped, but not without end: so many bytes of either in one body.
@@ -143,7 +143,7 @@ impl Decoder {
             _ if self.skipped_bytes > SKIPPED_BYTES_MAX => {
                 Err(Refusal::bad("chunk extensions or trailers are too long"))
             }
-            b'\t' | b' '..=b'~' | 0x80.. => Ok(next),
+            _ if is_field_byte(byte) => Ok(next),
             _ => Err(Refusal::bad("control byte in the chunked coding")),
         }
     }

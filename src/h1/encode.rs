@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use http_types::{StatusCode, Version};
 
-use super::syntax::{has_element, is_token};
+use super::syntax::{has_element, is_field_byte, is_token};
 use super::{Framing, Persistence};
 
 /// Writes the head of a response behind what is already in a buffer.
@@ -48,9 +48,8 @@ impl<'a> Encoder<'a> {
     ///
     /// Fails if the line could be read as something else than one field line (RFC 9110, 5).
     pub fn field(&mut self, name: &str, value: &str) -> Result<(), InvalidField> {
-        let is_value = |byte: u8| byte == b'\t' || (byte >= b' ' && byte != 0x7f);
         match name {
-            _ if !is_token(name.as_bytes()) || !value.bytes().all(is_value) => return Err(InvalidField),
+            _ if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) => return Err(InvalidField),
             "content-length" | "transfer-encoding" => return Ok(()),
             "connection" if has_element(value.as_bytes(), "close") => self.persistence = Persistence::Close,
             "connection" => {}

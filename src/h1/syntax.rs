@@ -9,6 +9,9 @@ pub const TCHAR: Bytes = Bytes::alphanumeric_or(b"!#$%&'*+-.^_`|~");
 /// The bytes of a registered name that stand for themselves (RFC 3986, 3.2.2).
 pub const REG_NAME: Bytes = Bytes::alphanumeric_or(b"-._~!$&'()*+,;=");
 
+/// The bytes of a path, and with a `?` of what is behind it, forgivingly: RFC 3986 wants some of them encoded.
+pub const PATH: Bytes = Bytes::alphanumeric_or(b"!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~");
+
 impl Bytes {
     #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "it is computed by the compiler")]
     const fn alphanumeric_or(others: &[u8]) -> Bytes {
@@ -35,6 +38,27 @@ impl Bytes {
     }
 }
 
+/// Whether it may stand in a field value (RFC 9110, 5.5).
+pub fn is_field_byte(byte: u8) -> bool {
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
+}
+
+/// How many bytes at the front are known to be printable ASCII. Eight are looked at in one step.
+pub fn printable_bytes(text: &[u8]) -> usize {
+    const EACH: u64 = u64::MAX / 255;
+    let mut count = 0_usize;
+    for word in text.as_chunks().0 {
+        // The highest bit is set in a byte below the space, and in one above the tilde; behind those, it may be.
+        let word = u64::from_le_bytes(*word);
+        let marks = (word.wrapping_sub(EACH * 0x20) | word.wrapping_add(EACH)) & (EACH * 0x80);
+        count = count.saturating_add(marks.trailing_zeros() as usize / 8);
+        if marks != 0 {
+            break;
+        }
+    }
+    count
+}
+
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && TCHAR.have_all(text)
 }
@@ -50,7 +74,7 @@ pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Takes SP and HTAB off both ends; nothing else is optional white space (RFC 9110, 5.6.3).
-fn trim(text: &[u8]) -> &[u8] {
+pub fn trim(text: &[u8]) -> &[u8] {
     let mut text = text;
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;

@@ -158,21 +158,24 @@ struct Answer {
 fn parse_answers(mut rest: &[u8]) -> Vec<Answer> {
     let mut answers = Vec::new();
     while !rest.is_empty() {
-        let mut fields = [httparse::EMPTY_HEADER; 16];
-        let mut head = httparse::Response::new(&mut fields);
-        let httparse::Status::Complete(length) = head.parse(rest).unwrap() else { panic!("half a head: {rest:?}") };
-        rest = &rest[length..];
-        let status = head.code.unwrap();
-        let field = |name| head.headers.iter().find(|field| field.name == name).map(|field| field.value);
+        let end =
+            rest.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap_or_else(|| panic!("half a head: {rest:?}"));
+        let mut lines = str::from_utf8(&rest[..end]).unwrap().split("\r\n");
+        let status_line: Vec<_> = lines.next().unwrap().splitn(3, ' ').collect();
+        let ["HTTP/1.1", status, _reason] = status_line[..] else { panic!("no status line: {status_line:?}") };
+        let status: u16 = status.parse().unwrap();
+        let fields: Vec<_> = lines.map(|line| line.split_once(": ").unwrap()).collect();
+        rest = &rest[end + 4..];
+        let field = |name| fields.iter().find(|(found, _)| *found == name).map(|(_, value)| *value);
         let (content, behind) = match (field("x-method"), field("transfer-encoding"), field("content-length")) {
             _ if status == 100 => (Some(Vec::new()), rest),
-            (Some(b"HEAD"), ..) => (Some(Vec::new()), rest),
+            (Some("HEAD"), ..) => (Some(Vec::new()), rest),
             (_, Some(coding), None) => {
-                assert_eq!(coding, b"chunked");
+                assert_eq!(coding, "chunked");
                 parse_chunks(rest)
             }
             (_, None, Some(length)) => {
-                let length: usize = str::from_utf8(length).unwrap().parse().unwrap();
+                let length: usize = length.parse().unwrap();
                 let behind = rest.get(length..).unwrap_or_default();
                 (rest.get(..length).map(<[u8]>::to_vec), behind)
             }

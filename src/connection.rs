@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -32,9 +32,6 @@ const LINGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Content up to this size leaves in one buffer with its head; larger content is not copied.
 const SMALL_BYTES: usize = 16 * 1024;
-
-/// Output of a pipelined batch leaves when it is this large, even if more requests have come.
-const BATCH_BYTES: usize = 64 * 1024;
 
 /// How many requests are answered before other tasks have their turn, even if more have come.
 const TURN_EXCHANGES: usize = 16;
@@ -91,19 +88,41 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let wire = Arc::new(Mutex::new(Wire::new(io, limits, place.timers())));
-    Connection { wire, peer: Arc::new(peer), place, limits }.run(handler).await
+    Connection { wire: &wire, held: None, peer: Arc::new(peer), place, limits }.run(handler).await
 }
 
 struct Connection<'a, S> {
-    wire: Arc<Mutex<Wire<S>>>,
+    wire: &'a Arc<Mutex<Wire<S>>>,
+    /// The lock of the wire, kept while nobody shares it.
+    held: Option<MutexGuard<'a, Wire<S>>>,
     peer: Arc<Peer>,
     place: &'a Place<'a>,
     limits: &'a Limits,
 }
 
+impl<S> Connection<'_, S> {
+    /// Shares the wire with who reads from it beside us.
+    fn share(&mut self) -> Arc<Mutex<Wire<S>>> {
+        self.held = None;
+        self.wire.clone()
+    }
+
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(self.wire) > 1
+    }
+
+    fn with<T>(&mut self, call: impl FnOnce(&mut Wire<S>) -> T) -> T {
+        let result = call(self.held.get_or_insert_with(|| lock(self.wire)));
+        if self.is_shared() {
+            self.held = None;
+        }
+        result
+    }
+}
+
 impl<S> Drop for Connection<'_, S> {
     fn drop(&mut self) {
-        lock(&self.wire).end_body();
+        self.with(Wire::end_body);
     }
 }
 
@@ -124,7 +143,7 @@ impl<S> Connection<'_, S>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    async fn run(self, handler: &impl Handler) -> io::Result<()> {
+    async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
         for count in 1_usize.. {
             let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
             let (exchange, response) = match request {
@@ -146,80 +165,59 @@ where
 
     /// Reads until there is a request, or a reason to refuse it; `None` if the peer is done, or nothing has come and the
     /// server is to end.
-    fn poll_request(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Asked>>> {
-        let mut wire = lock(&self.wire);
-        if wire.output.len() > BATCH_BYTES {
-            ready!(wire.poll_send(cx, &mut &[][..]))?;
-        }
-        loop {
-            match wire.take_head(self.limits) {
-                Ok(Some(head)) => return Poll::Ready(Ok(Some(self.request(&mut wire, head)))),
-                Ok(None) => {}
-                Err(refusal) => return Poll::Ready(Ok(Some(Err(refusal)))),
-            }
-            // The next request is not there yet, so the answers to those before it leave now.
-            ready!(wire.poll_send(cx, &mut &[][..]))?;
-            let is_idle = wire.input.unread().is_empty();
-            let waits_for_next = is_idle && !wire.is_new();
-            let timeout = if waits_for_next { self.limits.idle_timeout } else { self.limits.head_timeout };
-            let refusal = match wire.poll_fill(cx, timeout) {
-                Poll::Pending if is_idle => return self.place.poll_draining(cx).map(|()| Ok(None)),
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) => Refusal::bad("head ends early"),
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                    Refusal::new(StatusCode::RequestTimeout, "head took too long")
-                }
-                Poll::Ready(filled) => {
-                    filled?;
-                    if waits_for_next {
-                        wire.note_progress();
-                    }
-                    continue;
-                }
-            };
-            let has_begun = !wire.input.unread().trim_ascii_end().is_empty();
-            return Poll::Ready(Ok(has_begun.then_some(Err(refusal))));
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Asked>>> {
+        let limits = self.limits;
+        let (head, is_idle) = self.with(|wire| (wire.poll_head(cx, limits), wire.input.unread().is_empty()));
+        match head {
+            Poll::Pending if is_idle => self.place.poll_draining(cx).map(|()| Ok(None)),
+            head => head.map_ok(|head| head.map(|head| self.request(head?))),
         }
     }
 
     /// Makes the request of a head; its body is in the buffer, or comes from the wire.
-    fn request(&self, wire: &mut Wire<S>, head: Arc<Head>) -> Asked {
+    fn request(&mut self, head: Arc<Head>) -> Asked {
         let (framing, expectation) = (h1::framing(&head)?, h1::expectation(&head)?);
         let (method, version, persistence) = (head.method(), head.version(), h1::persistence(&head));
-        let (framing, content) = self.content(wire, framing, expectation);
+        let (framing, content) = self.content(framing, expectation);
         let exchange = Exchange { method, version, persistence, framing };
         Ok((exchange, Request::new(head, self.peer.clone(), content)))
     }
 
-    fn content(&self, wire: &mut Wire<S>, framing: Framing, expectation: Expectation) -> (Framing, Kept) {
+    fn content(&mut self, framing: Framing, expectation: Expectation) -> (Framing, Kept) {
         let length = match framing {
             Framing::Length(length) => usize::try_from(length).ok(),
             Framing::None | Framing::Close => Some(0),
             Framing::Chunked => None,
         };
-        let unread = wire.input.unread();
-        if let Some(content) = length.and_then(|length| unread.get(..length)) {
-            let kept = Kept::new(content, Box::new(empty()), length);
-            wire.input.take(length.unwrap_or(0));
-            wire.start_body(Framing::None, Expectation::Nothing);
-            return (Framing::None, kept);
+        let taken = self.with(|wire| {
+            let content = length.and_then(|length| wire.input.unread().get(..length));
+            match content.map(|content| Kept::new(content, Box::new(empty()), length)) {
+                None => Err(wire.start_body(framing, expectation)),
+                Some(kept) => {
+                    wire.input.take(length.unwrap_or(0));
+                    wire.start_body(Framing::None, Expectation::Nothing);
+                    Ok(kept)
+                }
+            }
+        });
+        match taken {
+            Ok(kept) => (Framing::None, kept),
+            Err(message) => (framing, Kept::new(&[], Box::new(Incoming { wire: self.share(), message }), length)),
         }
-        let expectation = if unread.is_empty() { expectation } else { Expectation::Nothing };
-        let message = wire.start_body(framing, expectation);
-        (framing, Kept::new(&[], Box::new(Incoming { wire: self.wire.clone(), message }), length))
     }
 
     /// After a refusal nothing of the request is believed, but that it was a HEAD. Where the message ends is not known, so
     /// more of it may come while the answer leaves.
-    fn refuse(&self) -> Exchange {
-        let mut wire = lock(&self.wire);
-        wire.body.cut();
-        let method = wire.head.as_ref().map_or(Method::Get, |head| head.method());
+    fn refuse(&mut self) -> Exchange {
+        let method = self.with(|wire| {
+            wire.body.cut();
+            wire.head.as_ref().map_or(Method::Get, |head| head.method())
+        });
         Exchange { method, version: Version::Http1_1, persistence: Persistence::Close, framing: Framing::None }
     }
 
     /// Lets the handler respond. Its future is dropped if the peer resets the connection.
-    async fn respond(&self, handler: &impl Handler, request: Request) -> io::Result<Response> {
+    async fn respond(&mut self, handler: &impl Handler, request: Request) -> io::Result<Response> {
         let mut response = pin!(respond(handler, request));
         poll_fn(|cx| match response.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Ok(response)),
@@ -229,16 +227,19 @@ where
     }
 
     /// What happens while something else is waited for: what has been written leaves, and the peer may go.
-    fn poll_meanwhile<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let mut wire = lock(&self.wire);
-        match wire.poll_send(cx, &mut &[][..]) {
+    fn poll_meanwhile<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.with(|wire| match wire.poll_send(cx, &mut &[][..]) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => wire.poll_gone(cx).map(Err),
-        }
+        })
     }
 
     /// Writes the response; the bytes of a small one wait for those of the next.
-    async fn write(&self, exchange: Exchange, mut response: Response) -> io::Result<(Persistence, Option<Upgrade>)> {
+    async fn write(
+        &mut self,
+        exchange: Exchange,
+        mut response: Response,
+    ) -> io::Result<(Persistence, Option<Upgrade>)> {
         let (framing, persistence, content) = loop {
             match self.encode(exchange, &mut response) {
                 Ok(decided) => break decided,
@@ -258,7 +259,11 @@ where
     }
 
     /// Writes the head and small content; returns what is still to be written.
-    fn encode(&self, exchange: Exchange, response: &mut Response) -> Result<(Framing, Persistence, Outgoing), Error> {
+    fn encode(
+        &mut self,
+        exchange: Exchange,
+        response: &mut Response,
+    ) -> Result<(Framing, Persistence, Outgoing), Error> {
         let status = response.status();
         let switches = response.upgrade.is_some() && status == StatusCode::SwitchingProtocols;
         if status.is_informational() && !switches {
@@ -268,47 +273,32 @@ where
         let framing = h1::response_framing(exchange.method, exchange.version, status, content.length());
         let sends_content = !matches!(framing, Framing::None | Framing::Length(0)) && exchange.method != Method::Head;
         // A response that is read from the request has asked for its body.
-        let will_be_read = sends_content && matches!(content, Outgoing::Body(_)) && Arc::strong_count(&self.wire) > 1;
-        let mut wire = lock(&self.wire);
-        if will_be_read {
-            wire.go_ahead();
-        }
-        let persistence = match self.place.is_draining() || !will_be_read && self.leaves_too_much(&wire) {
-            _ if switches => Persistence::Upgrade,
-            true => Persistence::Close,
-            false => exchange.persistence,
-        };
-        let start = wire.output.len();
-        let mut encoder = Encoder::new(&mut wire.output, status, persistence);
-        if let Some(content_type) = response.content_type() {
-            encoder.content_type(content_type);
-        }
-        for (name, value) in response.fields() {
-            if let Err(invalid) = encoder.field(name, value) {
-                wire.output.truncate(start);
-                return Err(invalid.into());
+        let will_be_read = sends_content && matches!(content, Outgoing::Body(_)) && self.is_shared();
+        let (is_draining, unread_bytes_max) = (self.place.is_draining(), self.limits.unread_bytes_max);
+        self.with(|wire| {
+            if will_be_read {
+                wire.go_ahead();
             }
-        }
-        let persistence = encoder.finish(framing, exchange.version);
-        if !sends_content {
-            content = Outgoing::NONE;
-        } else if let Outgoing::Bytes(bytes) = &content
-            && bytes.len() <= SMALL_BYTES
-        {
-            wire.output.extend_from_slice(bytes);
-            content = Outgoing::NONE;
-        }
-        Ok((framing, persistence, content))
-    }
-
-    /// Whether the rest of the request's body stands in the way of the next request.
-    fn leaves_too_much(&self, wire: &Wire<S>) -> bool {
-        let is_awaited = wire.expectation == Expectation::Continue;
-        is_awaited || !wire.body.may_end_within(self.limits.unread_bytes_max)
+            let persistence = match is_draining || !will_be_read && wire.leaves_too_much(unread_bytes_max) {
+                _ if switches => Persistence::Upgrade,
+                true => Persistence::Close,
+                false => exchange.persistence,
+            };
+            let persistence = write_head(&mut wire.output, response, framing, exchange.version, persistence)?;
+            if !sends_content {
+                content = Outgoing::NONE;
+            } else if let Outgoing::Bytes(bytes) = &content
+                && bytes.len() <= SMALL_BYTES
+            {
+                wire.output.extend_from_slice(bytes);
+                content = Outgoing::NONE;
+            }
+            Ok((framing, persistence, content))
+        })
     }
 
     /// Writes what a reader yields, as it comes. A message that turns out to be a lie is not completed.
-    async fn write_body(&self, framing: Framing, body: Body) -> io::Result<()> {
+    async fn write_body(&mut self, framing: Framing, body: Body) -> io::Result<()> {
         let mut chunk = Chunk::new(framing);
         let mut reader = body.into_reader();
         loop {
@@ -316,7 +306,7 @@ where
                 Ok(more) => more,
                 Err(error) => return self.cut(framing, error).await,
             };
-            let framed = chunk.frame(&mut lock(&self.wire).output, more);
+            let framed = self.with(|wire| chunk.frame(&mut wire.output, more));
             match framed.map_err(report) {
                 Ok(framed) => self.send(framed).await?,
                 Err(error) => return self.cut(framing, error).await,
@@ -328,7 +318,7 @@ where
     }
 
     /// Ends the connection within a message. Where its end is the end of the message, only a reset tells the peer.
-    async fn cut(&self, framing: Framing, error: io::Error) -> io::Result<()> {
+    async fn cut(&mut self, framing: Framing, error: io::Error) -> io::Result<()> {
         if framing == Framing::Close {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
         }
@@ -337,7 +327,7 @@ where
     }
 
     /// Fills a chunk until it is full or the reader has no more for now. While there is nothing, what was written leaves.
-    async fn fill(&self, chunk: &mut Chunk, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<More> {
+    async fn fill(&mut self, chunk: &mut Chunk, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<More> {
         poll_fn(|cx| {
             loop {
                 let room = chunk.room();
@@ -356,25 +346,21 @@ where
     }
 
     /// Sends what has been written, and `more` behind it.
-    async fn send(&self, mut more: &[u8]) -> io::Result<()> {
-        poll_fn(|cx| lock(&self.wire).poll_send(cx, &mut more)).await
+    async fn send(&mut self, mut more: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| self.with(|wire| wire.poll_send(cx, &mut more))).await
     }
 
     /// Drops what the handler left of the body; whether the next request can be read.
-    async fn discard_body(&self) -> io::Result<bool> {
-        let is_done = {
-            let mut wire = lock(&self.wire);
-            wire.end_body();
-            wire.body.is_done()
-        };
-        if is_done {
+    async fn discard_body(&mut self) -> io::Result<bool> {
+        self.with(Wire::end_body);
+        if self.with(|wire| wire.body.is_done()) {
             return Ok(true);
         }
         self.send(b"").await?;
-        let mut left = self.limits.unread_bytes_max;
-        let discard = poll_fn(|cx| lock(&self.wire).poll_discard(cx, &mut left));
+        let Limits { unread_bytes_max: mut left, body_timeout, .. } = *self.limits;
+        let discard = poll_fn(|cx| self.with(|wire| wire.poll_discard(cx, &mut left)));
         let time_out = async {
-            Timer::after(self.limits.body_timeout).await;
+            Timer::after(body_timeout).await;
             Ok(false)
         };
         match discard.or(time_out).await {
@@ -384,12 +370,12 @@ where
     }
 
     /// Serves the protocol that the connection was upgraded to. If the server is to end, it reads the end of the stream.
-    async fn hand_over(&self, upgrade: Upgrade) -> io::Result<()> {
+    async fn hand_over(&mut self, upgrade: Upgrade) -> io::Result<()> {
         self.send(b"").await?;
-        let mut served = upgrade(Box::new(Tunnel(self.wire.clone())));
+        let mut served = upgrade(Box::new(Tunnel(self.share())));
         poll_fn(|cx| {
             if self.place.poll_draining(cx).is_ready() {
-                lock(&self.wire).end();
+                self.with(Wire::end);
             }
             served.as_mut().poll(cx)
         })
@@ -398,18 +384,39 @@ where
     }
 
     /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).
-    async fn close(&self) -> io::Result<()> {
-        lock(&self.wire).end_body();
+    async fn close(&mut self) -> io::Result<()> {
+        self.with(Wire::end_body);
         self.send(b"").await?;
-        poll_fn(|cx| lock(&self.wire).poll_close(cx)).await?;
-        lock(&self.wire).note_progress();
-        let linger = poll_fn(|cx| lock(&self.wire).poll_linger(cx, LINGER_PAUSE));
+        poll_fn(|cx| self.with(|wire| wire.poll_close(cx))).await?;
+        let linger = poll_fn(|cx| self.with(|wire| wire.poll_linger(cx, LINGER_PAUSE)));
         let time_out = async {
             Timer::after(LINGER_TIME).await;
         };
         linger.or(time_out).await;
         Ok(())
     }
+}
+
+/// Writes the head of a response, or nothing.
+fn write_head(
+    output: &mut Vec<u8>,
+    response: &Response,
+    framing: Framing,
+    version: Version,
+    persistence: Persistence,
+) -> Result<Persistence, Error> {
+    let start = output.len();
+    let mut encoder = Encoder::new(output, response.status(), persistence);
+    if let Some(content_type) = response.content_type() {
+        encoder.content_type(content_type);
+    }
+    for (name, value) in response.fields() {
+        if let Err(invalid) = encoder.field(name, value) {
+            output.truncate(start);
+            return Err(invalid.into());
+        }
+    }
+    Ok(encoder.finish(framing, version))
 }
 
 /// Reports why a message is not completed.

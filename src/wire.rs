@@ -1,7 +1,7 @@
 //! A connection's stream and what has been read of it, shared with the body of the request that is being answered.
 //!
 //! An http-types body is `'static`, so it cannot borrow the connection. The two share a [`Wire`], which each locks for
-//! the time of one poll.
+//! the time of one poll. A connection that is alone with it keeps the lock.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
+use http_types::StatusCode;
 
 use super::deadline::{Deadline, Timers};
 use super::h1::{Decoder, Expectation, Framing, Head, Refusal};
@@ -35,6 +36,12 @@ thread_local! {
     /// Memory that no connection of this thread uses now.
     static SPARE: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
 }
+
+/// A head that was read, or why it is refused.
+type Asked = Result<Arc<Head>, Refusal>;
+
+/// Output of a pipelined batch leaves when it is this large, even if more requests have come.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// What is read at once to be dropped.
 const DISCARD_BYTES: usize = 4 * 1024;
@@ -102,22 +109,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Whether no request has come yet.
-    pub(super) fn is_new(&self) -> bool {
-        self.message == 0
-    }
-
-    /// Starts a message body, which only a reader with the returned number gets.
+    /// Starts a message body, which only a reader with the returned number gets. One that has begun is not waited for.
     pub(super) fn start_body(&mut self, framing: Framing, expectation: Expectation) -> u64 {
         self.end_body();
         self.body = Decoder::new(framing);
-        self.expectation = expectation;
+        self.expectation = if self.input.unread().is_empty() { expectation } else { Expectation::Nothing };
         self.reading.clear();
         self.message
     }
 
     /// Takes a head off the input; `None` while some of it is missing.
-    pub(super) fn take_head(&mut self, limits: &Limits) -> Result<Option<Arc<Head>>, Refusal> {
+    fn take_head(&mut self, limits: &Limits) -> Result<Option<Arc<Head>>, Refusal> {
         if self.input.unread().is_empty() {
             return Ok(None);
         }
@@ -129,6 +131,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.input.take(length);
             head.clone()
         }))
+    }
+
+    /// Reads until there is a head, or a reason to refuse it; `None` if the peer is done.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, limits: &Limits) -> Poll<io::Result<Option<Asked>>> {
+        if self.output.len() > BATCH_BYTES {
+            ready!(self.poll_send(cx, &mut &[][..]))?;
+        }
+        loop {
+            match self.take_head(limits) {
+                Ok(None) => {}
+                taken => return Poll::Ready(Ok(taken.transpose())),
+            }
+            // The next request is not there yet, so the answers to those before it leave now.
+            ready!(self.poll_send(cx, &mut &[][..]))?;
+            let waits_for_next = self.input.unread().is_empty() && self.message > 0;
+            let timeout = if waits_for_next { limits.idle_timeout } else { limits.head_timeout };
+            let refusal = match ready!(self.poll_fill(cx, timeout)) {
+                Ok(0) => Refusal::bad("head ends early"),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    Refusal::new(StatusCode::RequestTimeout, "head took too long")
+                }
+                filled => {
+                    filled?;
+                    if waits_for_next {
+                        self.reading.clear();
+                    }
+                    continue;
+                }
+            };
+            let has_begun = !self.input.unread().trim_ascii_end().is_empty();
+            return Poll::Ready(Ok(has_begun.then_some(Err(refusal))));
+        }
     }
 
     /// Reads more bytes behind those that are unread; 0 at the end of the stream.
@@ -181,11 +215,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             Poll::Pending => self.reading.poll(cx, timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
         }
-    }
-
-    /// Notes that what was waited for has come.
-    pub(super) fn note_progress(&mut self) {
-        self.reading.clear();
     }
 
     /// Looks whether the peer has gone, and keeps what else it sends, up to a buffer. Ready only if it has gone.
@@ -247,8 +276,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Tells the peer that no more comes.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reading.clear();
         let closed = Pin::new(&mut self.stream).poll_close(cx);
         self.poll_in_time(cx, closed)
+    }
+
+    /// Whether the rest of the body stands in the way of the next request.
+    pub(super) fn leaves_too_much(&self, unread_bytes_max: usize) -> bool {
+        self.expectation == Expectation::Continue || !self.body.may_end_within(unread_bytes_max)
     }
 
     /// Tells a peer that waits for it to send the body (RFC 9110, 10.1.1).

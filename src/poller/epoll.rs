@@ -13,8 +13,8 @@ use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Instant;
 
@@ -40,7 +40,7 @@ const SOCKET_SLEEPS: u32 = 32;
 pub(in super::super) struct Poller {
     epoll: OwnedFd,
     events: RefCell<Vec<Event>>,
-    sources: RefCell<Slab<Weak<State>>>,
+    sources: RefCell<Slab<Arc<State>>>,
     alarm: Arc<Alarm>,
     /// How many sleeps in a row were ended by sockets alone.
     socket_sleeps: Cell<u32>,
@@ -70,7 +70,7 @@ impl Poller {
         read.set_ready();
         write.set_ready();
         let state = Arc::new(State { fd, read, write, ended: AtomicBool::new(false) });
-        let key = self.sources.borrow_mut().insert(Arc::downgrade(&state));
+        let key = self.sources.borrow_mut().insert(state.clone());
         let entry = Entry { poller: self, key };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&self.epoll, &state.fd, EventData::new_u64(key as u64), flags)?;
@@ -138,7 +138,7 @@ impl Poller {
         for event in events.iter() {
             // The entry may be gone, or another's by now: a socket that is told too much only tries in vain.
             let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            if let Some(state) = sources.get(key).and_then(Weak::upgrade) {
+            if let Some(state) = sources.get(key) {
                 state.note(event.flags);
             }
         }

@@ -387,7 +387,7 @@ where
     async fn close(&mut self) -> io::Result<()> {
         self.with(Wire::end_body);
         self.send(b"").await?;
-        poll_fn(|cx| self.with(|wire| wire.poll_close(cx))).await?;
+        poll_fn(|cx| self.with(|wire| wire.timed.poll_close(cx))).await?;
         let linger = poll_fn(|cx| self.with(|wire| wire.poll_linger(cx, LINGER_PAUSE)));
         let time_out = async {
             Timer::after(LINGER_TIME).await;
@@ -408,12 +408,12 @@ fn write_head(
     let start = output.len();
     let mut encoder = Encoder::new(output, response.status(), persistence);
     if let Some(content_type) = response.content_type() {
-        encoder.content_type(content_type);
+        encoder.line("content-type", content_type.as_bytes());
     }
     for (name, value) in response.fields() {
         if let Err(invalid) = encoder.field(name, value) {
             output.truncate(start);
-            return Err(invalid.into());
+            return Err(io::Error::other(invalid).into());
         }
     }
     Ok(encoder.finish(framing, version))

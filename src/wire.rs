@@ -47,7 +47,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 const DISCARD_BYTES: usize = 4 * 1024;
 
 pub(super) struct Wire<S> {
-    stream: S,
+    pub(super) timed: Timed<S>,
     pub(super) input: Input,
     pub(super) output: Vec<u8>,
     /// How much of the output is sent.
@@ -61,11 +61,16 @@ pub(super) struct Wire<S> {
     reader: Option<Waker>,
     /// What the peer waits for before it sends the body.
     pub(super) expectation: Expectation,
+    body_timeout: Duration,
+}
+
+/// A stream, and the time that it may take.
+pub(super) struct Timed<S> {
+    stream: S,
     /// Whether the peer has said that it sends no more.
     ended: bool,
     reading: Deadline,
     writing: Deadline,
-    body_timeout: Duration,
     write_timeout: Duration,
 }
 
@@ -78,7 +83,7 @@ impl<S> Wire<S> {
 
     /// Reads no more: whoever does finds the end of the stream.
     pub(super) fn end(&mut self) {
-        self.ended = true;
+        self.timed.ended = true;
         self.wake_reader();
     }
 
@@ -92,7 +97,13 @@ impl<S> Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, limits: &Limits, timers: &Arc<Timers>) -> Self {
         Wire {
-            stream,
+            timed: Timed {
+                stream,
+                ended: false,
+                reading: Deadline::new(timers.clone()),
+                writing: Deadline::new(timers.clone()),
+                write_timeout: limits.write_timeout,
+            },
             input: Input::default(),
             output: Vec::new(),
             sent: 0,
@@ -101,11 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             message: 0,
             reader: None,
             expectation: Expectation::Nothing,
-            ended: false,
-            reading: Deadline::new(timers.clone()),
-            writing: Deadline::new(timers.clone()),
             body_timeout: limits.body_timeout,
-            write_timeout: limits.write_timeout,
         }
     }
 
@@ -114,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.end_body();
         self.body = Decoder::new(framing);
         self.expectation = if self.input.unread().is_empty() { expectation } else { Expectation::Nothing };
-        self.reading.clear();
+        self.timed.reading.clear();
         self.message
     }
 
@@ -155,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 filled => {
                     filled?;
                     if waits_for_next {
-                        self.reading.clear();
+                        self.timed.reading.clear();
                     }
                     continue;
                 }
@@ -172,25 +179,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.input.bytes.is_empty() {
             self.take_memory();
         }
-        let mut input = mem::take(&mut self.input);
-        let read = self.poll_read(cx, input.room(), timeout);
-        if let Poll::Ready(Ok(count)) = read {
-            input.filled += count;
-        }
-        self.input = input;
-        if read.is_pending() && self.input.unread().is_empty() && self.output.is_empty() {
-            self.leave_memory();
+        let read = self.timed.poll_read(cx, self.input.room(), timeout);
+        match read {
+            Poll::Ready(Ok(count)) => self.input.filled += count,
+            Poll::Pending if self.input.unread().is_empty() && self.output.is_empty() => self.leave_memory(),
+            _ => {}
         }
         read
     }
 
     fn take_memory(&mut self) {
-        if let Some(memory) = SPARE.with_borrow_mut(Vec::pop) {
-            self.input.bytes = memory.input;
-            self.head = memory.head;
-            if self.output.is_empty() {
-                self.output = memory.output;
-            }
+        let memory = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        (self.input.bytes, self.head) = (memory.input, memory.head);
+        if self.output.is_empty() {
+            self.output = memory.output;
         }
     }
 
@@ -204,23 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         });
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], timeout: Duration) -> Poll<io::Result<usize>> {
-        if self.ended {
-            return Poll::Ready(Ok(0));
-        }
-        match Pin::new(&mut self.stream).poll_read(cx, buffer)? {
-            Poll::Ready(count) => {
-                self.ended = count == 0;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Pending => self.reading.poll(cx, timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
-        }
-    }
-
     /// Looks whether the peer has gone, and keeps what else it sends, up to a buffer. Ready only if it has gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         // Who reads the body hears of it, and must not lose its waker to us.
-        while self.reader.is_none() && !self.ended && self.input.unread().len() < INPUT_BYTES {
+        while self.reader.is_none() && !self.timed.ended && self.input.unread().len() < INPUT_BYTES {
             if let Err(error) = ready!(self.poll_fill(cx, Duration::MAX)) {
                 return Poll::Ready(error);
             }
@@ -231,11 +220,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends the output and `more` behind it, which is cut as it goes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, more: &mut &[u8]) -> Poll<io::Result<()>> {
         if self.sent == self.output.len() && more.is_empty() {
-            return self.poll_flush(cx);
+            return self.timed.poll_flush(cx);
         }
         while self.sent < self.output.len() || !more.is_empty() {
-            let written = self.poll_write(cx, more);
-            let count = ready!(self.poll_in_time(cx, written))?;
+            let count = ready!(self.poll_write(cx, more))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -247,38 +235,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.sent = 0;
         // A reader in another task may have waited for this, and its waker been replaced by ours.
         self.wake_reader();
-        self.poll_flush(cx)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.poll_in_time(cx, flushed)
-    }
-
-    /// Fails what writes, if it is not ready within the time for it.
-    fn poll_in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match written {
-            Poll::Pending => self.writing.poll(cx, self.write_timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
-            written => {
-                self.writing.clear();
-                written
-            }
-        }
+        self.timed.poll_flush(cx)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.stream);
-        match (self.output.get(self.sent..).unwrap_or_default(), more) {
+        let stream = Pin::new(&mut self.timed.stream);
+        let written = match (self.output.get(self.sent..).unwrap_or_default(), more) {
             ([], bytes) | (bytes, []) => stream.poll_write(cx, bytes),
             (unsent, more) => stream.poll_write_vectored(cx, &[IoSlice::new(unsent), IoSlice::new(more)]),
-        }
-    }
-
-    /// Tells the peer that no more comes.
-    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.reading.clear();
-        let closed = Pin::new(&mut self.stream).poll_close(cx);
-        self.poll_in_time(cx, closed)
+        };
+        self.timed.poll_in_time(cx, written)
     }
 
     /// Whether the rest of the body stands in the way of the next request.
@@ -321,21 +287,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.go_ahead();
         ready!(self.poll_send(cx, &mut &[][..]))?;
         let read = match room.len() >= INPUT_BYTES {
-            true => ready!(self.poll_read(cx, room, self.body_timeout)).map(Some),
+            true => ready!(self.timed.poll_read(cx, room, self.body_timeout)).map(Some),
             false => ready!(self.poll_fill(cx, self.body_timeout)).map(|count| (count == 0).then_some(0)),
         };
-        self.reading.clear();
-        match read {
-            Ok(Some(0)) => {
-                self.body.cut();
-                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
-            }
-            Err(error) => {
-                self.body.cut();
-                Poll::Ready(Err(error))
-            }
-            read => Poll::Ready(read),
+        self.timed.reading.clear();
+        let read = if matches!(read, Ok(Some(0))) { Err(io::ErrorKind::UnexpectedEof.into()) } else { read };
+        if read.is_err() {
+            self.body.cut();
         }
+        Poll::Ready(read)
     }
 
     /// Reads the rest of the body and drops it, up to a number of bytes; whether that was all.
@@ -355,17 +315,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut buffer = [0; DISCARD_BYTES];
         let mut is_sending = !self.input.unread().is_empty() || !self.body.is_done();
         loop {
-            match self.poll_read(cx, &mut buffer, pause) {
+            match self.timed.poll_read(cx, &mut buffer, pause) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     // More than we knew of has come.
                     is_sending = true;
                     self.body.cut();
-                    self.reading.clear();
+                    self.timed.reading.clear();
                 }
                 Poll::Pending if is_sending => return Poll::Pending,
                 _ => return Poll::Ready(()),
             }
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], timeout: Duration) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        match Pin::new(&mut self.stream).poll_read(cx, buffer)? {
+            Poll::Ready(count) => {
+                self.ended = count == 0;
+                Poll::Ready(Ok(count))
+            }
+            Poll::Pending => self.reading.poll(cx, timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.poll_in_time(cx, flushed)
+    }
+
+    /// Fails what writes, if it is not ready within the time for it.
+    fn poll_in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Pending => self.writing.poll(cx, self.write_timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            written => {
+                self.writing.clear();
+                written
+            }
+        }
+    }
+
+    /// Tells the peer that no more comes.
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reading.clear();
+        let closed = Pin::new(&mut self.stream).poll_close(cx);
+        self.poll_in_time(cx, closed)
     }
 }
 
@@ -436,7 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tunnel<S> {
         if !wire.input.unread().is_empty() {
             return Poll::Ready(Ok(wire.input.copy_to(buffer)));
         }
-        let read = wire.poll_read(cx, buffer, Duration::MAX);
+        let read = wire.timed.poll_read(cx, buffer, Duration::MAX);
         wire.reader = read.is_pending().then(|| cx.waker().clone());
         read
     }
@@ -445,16 +443,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tunnel<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tunnel<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut wire = lock(&self.0);
-        let written = Pin::new(&mut wire.stream).poll_write(cx, bytes);
-        wire.poll_in_time(cx, written)
+        let written = Pin::new(&mut wire.timed.stream).poll_write(cx, bytes);
+        wire.timed.poll_in_time(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_flush(cx)
+        lock(&self.0).timed.poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_close(cx)
+        lock(&self.0).timed.poll_close(cx)
     }
 }
 

@@ -3,8 +3,6 @@
 #![expect(clippy::arithmetic_side_effects, reason = "these are our own numbers, not the peer's")]
 
 use std::cell::RefCell;
-use std::error::Error;
-use std::fmt;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
@@ -13,19 +11,17 @@ use http_types::{StatusCode, Version};
 use super::syntax::{has_element, is_field_byte, is_token};
 use super::{Framing, Persistence};
 
+/// Why a response cannot be sent as its handler made it.
+const INVALID_FIELD: &str = "a response field has a byte that cannot be sent, like CR, LF or NUL";
+const WRONG_LENGTH: &str = "the body is not as long as it was said to be";
+
 /// Writes the head of a response behind what is already in a buffer.
 #[derive(Debug)]
 pub struct Encoder<'a> {
     output: &'a mut Vec<u8>,
     persistence: Persistence,
-    date: Date,
-}
-
-/// Whose Date is sent.
-#[derive(Debug, PartialEq, Eq)]
-enum Date {
-    Ours,
-    Handlers,
+    /// Whether the handler has set Date.
+    is_dated: bool,
 }
 
 impl<'a> Encoder<'a> {
@@ -36,43 +32,33 @@ impl<'a> Encoder<'a> {
         output.push(b' ');
         output.extend_from_slice(reason_phrase(status).as_bytes());
         output.extend_from_slice(b"\r\n");
-        Encoder { output, persistence, date: Date::Ours }
-    }
-
-    /// Writes a content type of our own.
-    pub fn content_type(&mut self, value: &'static str) {
-        self.line("content-type", value.as_bytes());
+        Encoder { output, persistence, is_dated: false }
     }
 
     /// Writes a field line of the handler's. How the message is framed is not the handler's to say; that it be the last is.
     ///
     /// Fails if the line could be read as something else than one field line (RFC 9110, 5).
-    pub fn field(&mut self, name: &str, value: &str) -> Result<(), InvalidField> {
+    pub fn field(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         match name {
-            _ if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) => return Err(InvalidField),
-            "content-length" | "transfer-encoding" => return Ok(()),
+            _ if !is_token(name.as_bytes()) || !value.bytes().all(is_field_byte) => return Err(INVALID_FIELD),
+            "content-length" | "transfer-encoding" => {}
             "connection" if has_element(value.as_bytes(), "close") => self.persistence = Persistence::Close,
             "connection" => {}
-            "date" => self.date = Date::Handlers,
-            _ => {}
-        }
-        if name != "connection" {
-            self.line(name, value.as_bytes());
+            _ => {
+                self.is_dated |= name == "date";
+                self.line(name, value.as_bytes());
+            }
         }
         Ok(())
     }
 
     /// Writes Date and the fields that say where the message ends, then the empty line.
     pub fn finish(mut self, framing: Framing, version: Version) -> Persistence {
-        if self.date == Date::Ours {
+        if !self.is_dated {
             DATE.with_borrow_mut(|date| self.output.extend_from_slice(date.line()));
         }
         match framing {
-            Framing::Length(length) => {
-                self.output.extend_from_slice(b"content-length: ");
-                self.output.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
-                self.output.extend_from_slice(b"\r\n");
-            }
+            Framing::Length(length) => self.line("content-length", itoa::Buffer::new().format(length).as_bytes()),
             Framing::Chunked => self.line("transfer-encoding", b"chunked"),
             Framing::Close => self.persistence = Persistence::Close,
             Framing::None => {}
@@ -87,25 +73,14 @@ impl<'a> Encoder<'a> {
         self.persistence
     }
 
-    fn line(&mut self, name: &str, value: &[u8]) {
+    /// Writes a field line of our own.
+    pub fn line(&mut self, name: &str, value: &[u8]) {
         self.output.extend_from_slice(name.as_bytes());
         self.output.extend_from_slice(b": ");
         self.output.extend_from_slice(value);
         self.output.extend_from_slice(b"\r\n");
     }
 }
-
-/// A field of the handler's with a byte in it that must not reach the wire.
-#[derive(Debug)]
-pub struct InvalidField;
-
-impl fmt::Display for InvalidField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a response field has a byte that cannot be sent, like CR, LF or NUL")
-    }
-}
-
-impl Error for InvalidField {}
 
 /// A piece of content on its way out: it is filled by a reader, and leaves with its framing around it.
 #[derive(Debug)]
@@ -143,9 +118,9 @@ impl Chunk {
     }
 
     /// Notes that so much content was put into the room.
-    pub fn fill(&mut self, count: usize) -> Result<(), WrongLength> {
+    pub fn fill(&mut self, count: usize) -> Result<(), &'static str> {
         if let Framing::Length(left) = &mut self.framing {
-            *left = left.checked_sub(count as u64).ok_or(WrongLength)?;
+            *left = left.checked_sub(count as u64).ok_or(WRONG_LENGTH)?;
         }
         self.filled += count;
         Ok(())
@@ -161,13 +136,14 @@ impl Chunk {
     }
 
     /// Writes the size line, if there is to be one, and returns what stands behind it. The chunk is empty then.
-    pub fn frame(&mut self, output: &mut Vec<u8>, more: More) -> Result<&[u8], WrongLength> {
+    pub fn frame(&mut self, output: &mut Vec<u8>, more: More) -> Result<&[u8], &'static str> {
         let mut end = std::mem::take(&mut self.filled);
         match (self.framing, more) {
-            (Framing::Length(left), More::Ends) if left > 0 => return Err(WrongLength),
+            (Framing::Length(left), More::Ends) if left > 0 => return Err(WRONG_LENGTH),
             (Framing::Chunked, _) => {
                 if end > 0 {
-                    size_line(output, end);
+                    // A Vec takes whatever is written to it.
+                    let _ = write!(output, "{end:x}\r\n");
                     end = self.append(end, CHUNK_END);
                 }
                 if more == More::Ends {
@@ -184,24 +160,6 @@ impl Chunk {
         room.zip(framing).for_each(|(to, from)| *to = *from);
         start + framing.len()
     }
-}
-
-/// A reader that yields more or less than it was said to.
-#[derive(Debug)]
-pub struct WrongLength;
-
-impl fmt::Display for WrongLength {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body is not as long as it was said to be")
-    }
-}
-
-impl Error for WrongLength {}
-
-/// Writes the line in front of a chunk (RFC 9112, 7.1).
-fn size_line(output: &mut Vec<u8>, size: usize) {
-    // A Vec takes whatever is written to it.
-    let _ = write!(output, "{size:x}\r\n");
 }
 
 /// The reason phrases of RFC 9110, 15, of which http-types has two wrong.

@@ -132,8 +132,6 @@ struct Exchange {
     method: Method,
     version: Version,
     persistence: Persistence,
-    /// Of the body, if it is not all in the buffer.
-    framing: Framing,
 }
 
 /// What a peer asks, or why it is refused.
@@ -146,13 +144,13 @@ where
     async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
         for count in 1_usize.. {
             let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
-            let (exchange, response) = match request {
+            let (exchange, mut response) = match request {
                 Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
                 Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
             };
-            match self.write(exchange, response).await? {
+            match (self.write(exchange, &mut response).await?, response.upgrade.take()) {
                 (Persistence::Upgrade, Some(upgrade)) => return self.hand_over(upgrade).await,
-                (Persistence::Persist, _) if exchange.framing == Framing::None || self.discard_body().await? => {}
+                (Persistence::Persist, _) if self.discard_body().await? => {}
                 _ => return self.close().await,
             }
             // A peer that sends one request behind the other is not to keep the thread for itself.
@@ -178,12 +176,11 @@ where
     fn request(&mut self, head: Arc<Head>) -> Asked {
         let (framing, expectation) = (h1::framing(&head)?, h1::expectation(&head)?);
         let (method, version, persistence) = (head.method(), head.version(), h1::persistence(&head));
-        let (framing, content) = self.content(framing, expectation);
-        let exchange = Exchange { method, version, persistence, framing };
-        Ok((exchange, Request::new(head, self.peer.clone(), content)))
+        let content = self.content(framing, expectation);
+        Ok((Exchange { method, version, persistence }, Request::new(head, self.peer.clone(), content)))
     }
 
-    fn content(&mut self, framing: Framing, expectation: Expectation) -> (Framing, Kept) {
+    fn content(&mut self, framing: Framing, expectation: Expectation) -> Kept {
         let length = match framing {
             Framing::Length(length) => usize::try_from(length).ok(),
             Framing::None | Framing::Close => Some(0),
@@ -201,8 +198,8 @@ where
             }
         });
         match taken {
-            Ok(kept) => (Framing::None, kept),
-            Err(message) => (framing, Kept::new(&[], Box::new(Incoming { wire: self.share(), message }), length)),
+            Ok(kept) => kept,
+            Err(message) => Kept::new(&[], Box::new(Incoming { wire: self.share(), message }), length),
         }
     }
 
@@ -213,7 +210,7 @@ where
             wire.body.cut();
             wire.head.as_ref().map_or(Method::Get, |head| head.method())
         });
-        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close, framing: Framing::None }
+        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
     }
 
     /// Lets the handler respond. Its future is dropped if the peer resets the connection.
@@ -235,15 +232,11 @@ where
     }
 
     /// Writes the response; the bytes of a small one wait for those of the next.
-    async fn write(
-        &mut self,
-        exchange: Exchange,
-        mut response: Response,
-    ) -> io::Result<(Persistence, Option<Upgrade>)> {
+    async fn write(&mut self, exchange: Exchange, response: &mut Response) -> io::Result<Persistence> {
         let (framing, persistence, content) = loop {
-            match self.encode(exchange, &mut response) {
+            match self.encode(exchange, response) {
                 Ok(decided) => break decided,
-                Err(error) => response = send_error(error),
+                Err(error) => *response = send_error(error),
             }
         };
         match content {
@@ -255,7 +248,7 @@ where
                 leave(bytes);
             }
         }
-        Ok((persistence, response.upgrade))
+        Ok(persistence)
     }
 
     /// Writes the head and small content; returns what is still to be written.

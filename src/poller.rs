@@ -61,14 +61,15 @@ impl Listener {
 #[derive(Clone)]
 pub(super) struct Socket {
     source: Source,
-    read: Turn,
-    write: Turn,
+    /// How many bytes have been moved in this turn.
+    read_bytes: usize,
+    written_bytes: usize,
 }
 
 impl Socket {
     pub(super) fn new(poller: &Poller, socket: OwnedFd) -> io::Result<(Self, Entry<'_>)> {
         let (source, entry) = poller.add(socket)?;
-        Ok((Socket { source, read: Turn::default(), write: Turn::default() }, entry))
+        Ok((Socket { source, read_bytes: 0, written_bytes: 0 }, entry))
     }
 
     /// Makes the socket tell its peer, when it is closed, that the last message was cut.
@@ -81,30 +82,20 @@ impl Socket {
 /// could keep the worker for itself.
 const TURN_BYTES: usize = 256 * 1024;
 
-/// How much has been moved in this turn.
-#[derive(Clone, Default)]
-struct Turn {
-    moved_bytes: usize,
-}
-
-impl Turn {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        call: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if self.moved_bytes >= TURN_BYTES {
-            self.moved_bytes = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let moved = call(cx);
-        self.moved_bytes = match moved {
-            Poll::Ready(Ok(count)) => self.moved_bytes + count,
-            _ => 0,
-        };
-        moved
+/// Makes a call, if the turn is not over.
+fn poll_in_turn(
+    turn_bytes: &mut usize,
+    cx: &mut Context<'_>,
+    call: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<usize>> {
+    if *turn_bytes >= TURN_BYTES {
+        *turn_bytes = 0;
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
     }
+    let moved = call(cx);
+    *turn_bytes = if let Poll::Ready(Ok(count)) = moved { *turn_bytes + count } else { 0 };
+    moved
 }
 
 /// A call that did less than it was asked to has emptied or filled the kernel's buffer.
@@ -114,20 +105,20 @@ fn moved(count: usize, wanted: usize) -> (usize, Next) {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Socket { source, read, .. } = &mut *self;
+        let Socket { source, read_bytes, .. } = &mut *self;
         let mut receive = |fd: &OwnedFd| {
             let (count, _) = net::recv(fd, &mut *buffer, RecvFlags::empty())?;
             Ok(moved(count, buffer.len()))
         };
-        read.poll(cx, |cx| source.poll_read_with(cx, &mut receive))
+        poll_in_turn(read_bytes, cx, |cx| source.poll_read_with(cx, &mut receive))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Socket { source, write, .. } = &mut *self;
+        let Socket { source, written_bytes, .. } = &mut *self;
         let send = |fd: &OwnedFd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len()));
-        write.poll(cx, |cx| source.poll_write_with(cx, send))
+        poll_in_turn(written_bytes, cx, |cx| source.poll_write_with(cx, send))
     }
 
     fn poll_write_vectored(
@@ -135,13 +126,13 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Socket { source, write, .. } = &mut *self;
+        let Socket { source, written_bytes, .. } = &mut *self;
         let wanted = slices.iter().map(|slice| slice.len()).sum();
         let send = |fd: &OwnedFd| {
             let sent = net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
             Ok(moved(sent, wanted))
         };
-        write.poll(cx, |cx| source.poll_write_with(cx, send))
+        poll_in_turn(written_bytes, cx, |cx| source.poll_write_with(cx, send))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -51,8 +51,7 @@ enum State {
 impl Decoder {
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
-            Framing::None | Framing::Close => State::Done,
-            Framing::Length(0) => State::Done,
+            Framing::None | Framing::Close | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::SizeStart,
         };
@@ -111,11 +110,11 @@ impl Decoder {
 
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match (self.state, byte) {
-            (State::SizeStart, _) => Ok(State::Size(digit(byte)?)),
+            (State::SizeStart, _) => add_digit(0, byte).map(State::Size),
             (State::Size(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Size(size), b';') => Ok(State::Extension(size)),
             // Leading zeros are not without end, either.
-            (State::Size(0), _) => self.skip(byte, State::Size(digit(byte)?)),
+            (State::Size(0), _) => self.skip(byte, State::Size(add_digit(0, byte)?)),
             (State::Size(size), _) => add_digit(size, byte).map(State::Size),
             (State::Extension(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Extension(size), _) => self.skip(byte, State::Extension(size)),
@@ -124,9 +123,9 @@ impl Decoder {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::SizeStart),
             (State::TrailerStart, b'\r') => Ok(State::EndLf),
-            (State::TrailerStart, _) => self.skip_name(byte),
             (State::TrailerName, b':') => self.skip(byte, State::TrailerValue),
-            (State::TrailerName, _) => self.skip_name(byte),
+            (State::TrailerStart | State::TrailerName, _) if TCHAR.has(byte) => self.skip(byte, State::TrailerName),
+            (State::TrailerStart | State::TrailerName, _) => Err(Refusal::bad("trailer field name is malformed")),
             (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
             (State::TrailerValue, _) => self.skip(byte, State::TrailerValue),
             (State::TrailerLf, b'\n') => Ok(State::TrailerStart),
@@ -147,20 +146,10 @@ impl Decoder {
             _ => Err(Refusal::bad("control byte in the chunked coding")),
         }
     }
-
-    fn skip_name(&mut self, byte: u8) -> Result<State, Refusal> {
-        match TCHAR.has(byte) {
-            true => self.skip(byte, State::TrailerName),
-            false => Err(Refusal::bad("trailer field name is malformed")),
-        }
-    }
-}
-
-fn digit(byte: u8) -> Result<u64, Refusal> {
-    char::from(byte).to_digit(16).map(u64::from).ok_or(Refusal::bad("chunk size is not hexadecimal"))
 }
 
 fn add_digit(size: u64, byte: u8) -> Result<u64, Refusal> {
     let size = size.checked_mul(16).ok_or(Refusal::bad("chunk size is too large"))?;
-    Ok(size | digit(byte)?)
+    let digit = char::from(byte).to_digit(16).ok_or(Refusal::bad("chunk size is not hexadecimal"))?;
+    Ok(size | u64::from(digit))
 }

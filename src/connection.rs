@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_io::Timer;
 use futures_lite::future::yield_now;
 use futures_lite::io::empty;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Body, Error, Method, StatusCode, Version};
 
+use super::deadline::within;
 use super::drain::{Connections, Place};
 use super::error::log;
 use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
@@ -352,13 +352,9 @@ where
         self.send(b"").await?;
         let Limits { unread_bytes_max: mut left, body_timeout, .. } = *self.limits;
         let discard = poll_fn(|cx| self.with(|wire| wire.poll_discard(cx, &mut left)));
-        let time_out = async {
-            Timer::after(body_timeout).await;
-            Ok(false)
-        };
-        match discard.or(time_out).await {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
-            discarded => discarded,
+        match within(body_timeout, discard).await {
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            discarded => discarded.unwrap_or(Ok(false)),
         }
     }
 
@@ -382,10 +378,7 @@ where
         self.send(b"").await?;
         poll_fn(|cx| self.with(|wire| wire.timed.poll_close(cx))).await?;
         let linger = poll_fn(|cx| self.with(|wire| wire.poll_linger(cx, LINGER_PAUSE)));
-        let time_out = async {
-            Timer::after(LINGER_TIME).await;
-        };
-        linger.or(time_out).await;
+        within(LINGER_TIME, linger).await;
         Ok(())
     }
 }

@@ -376,7 +376,8 @@ where
     async fn close(&mut self) -> io::Result<()> {
         self.with(Wire::end_body);
         self.send(b"").await?;
-        poll_fn(|cx| self.with(|wire| wire.timed.poll_close(cx))).await?;
+        poll_fn(|cx| self.with(|wire| Pin::new(&mut wire.timed).poll_close(cx))).await?;
+        self.with(|wire| wire.timed.note_progress());
         let linger = poll_fn(|cx| self.with(|wire| wire.poll_linger(cx, LINGER_PAUSE)));
         within(LINGER_TIME, linger).await;
         Ok(())

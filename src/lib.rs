@@ -79,6 +79,7 @@ mod handler;
 mod upgrade;
 mod deadline;
 mod drain;
+mod timed;
 mod wire;
 mod connection;
 mod poller;

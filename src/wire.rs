@@ -14,9 +14,10 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite};
 use http_types::StatusCode;
 
-use super::deadline::{Deadline, Timers};
+use super::deadline::Timers;
 use super::h1::{Decoder, Expectation, Framing, Head, Refusal};
 use super::limits::Limits;
+use super::timed::Timed;
 
 /// What is read from the stream at once, unless the reader brings a larger buffer.
 const INPUT_BYTES: usize = 8 * 1024;
@@ -64,16 +65,6 @@ pub(super) struct Wire<S> {
     body_timeout: Duration,
 }
 
-/// A stream, and the time that it may take.
-pub(super) struct Timed<S> {
-    stream: S,
-    /// Whether the peer has said that it sends no more.
-    ended: bool,
-    reading: Deadline,
-    writing: Deadline,
-    write_timeout: Duration,
-}
-
 impl<S> Wire<S> {
     /// Takes the body from whoever still reads it, and tells them.
     pub(super) fn end_body(&mut self) {
@@ -83,7 +74,7 @@ impl<S> Wire<S> {
 
     /// Reads no more: whoever does finds the end of the stream.
     pub(super) fn end(&mut self) {
-        self.timed.ended = true;
+        self.timed.end();
         self.wake_reader();
     }
 
@@ -97,13 +88,7 @@ impl<S> Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(stream: S, limits: &Limits, timers: &Arc<Timers>) -> Self {
         Wire {
-            timed: Timed {
-                stream,
-                ended: false,
-                reading: Deadline::new(timers.clone()),
-                writing: Deadline::new(timers.clone()),
-                write_timeout: limits.write_timeout,
-            },
+            timed: Timed::new(stream, timers, limits.write_timeout),
             input: Input::default(),
             output: Vec::new(),
             sent: 0,
@@ -121,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.end_body();
         self.body = Decoder::new(framing);
         self.expectation = if self.input.unread().is_empty() { expectation } else { Expectation::Nothing };
-        self.timed.reading.clear();
+        self.timed.note_progress();
         self.message
     }
 
@@ -162,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 filled => {
                     filled?;
                     if waits_for_next {
-                        self.timed.reading.clear();
+                        self.timed.note_progress();
                     }
                     continue;
                 }
@@ -209,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Looks whether the peer has gone, and keeps what else it sends, up to a buffer. Ready only if it has gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         // Who reads the body hears of it, and must not lose its waker to us.
-        while self.reader.is_none() && !self.timed.ended && self.input.unread().len() < INPUT_BYTES {
+        while self.reader.is_none() && !self.timed.is_ended() && self.input.unread().len() < INPUT_BYTES {
             if let Err(error) = ready!(self.poll_fill(cx, Duration::MAX)) {
                 return Poll::Ready(error);
             }
@@ -220,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Sends the output and `more` behind it, which is cut as it goes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, more: &mut &[u8]) -> Poll<io::Result<()>> {
         if self.sent == self.output.len() && more.is_empty() {
-            return self.timed.poll_flush(cx);
+            return Pin::new(&mut self.timed).poll_flush(cx);
         }
         while self.sent < self.output.len() || !more.is_empty() {
             let count = ready!(self.poll_write(cx, more))?;
@@ -235,16 +220,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.sent = 0;
         // A reader in another task may have waited for this, and its waker been replaced by ours.
         self.wake_reader();
-        self.timed.poll_flush(cx)
+        Pin::new(&mut self.timed).poll_flush(cx)
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, more: &[u8]) -> Poll<io::Result<usize>> {
-        let stream = Pin::new(&mut self.timed.stream);
-        let written = match (self.output.get(self.sent..).unwrap_or_default(), more) {
+        let stream = Pin::new(&mut self.timed);
+        match (self.output.get(self.sent..).unwrap_or_default(), more) {
             ([], bytes) | (bytes, []) => stream.poll_write(cx, bytes),
             (unsent, more) => stream.poll_write_vectored(cx, &[IoSlice::new(unsent), IoSlice::new(more)]),
-        };
-        self.timed.poll_in_time(cx, written)
+        }
     }
 
     /// Whether the rest of the body stands in the way of the next request.
@@ -290,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             true => ready!(self.timed.poll_read(cx, room, self.body_timeout)).map(Some),
             false => ready!(self.poll_fill(cx, self.body_timeout)).map(|count| (count == 0).then_some(0)),
         };
-        self.timed.reading.clear();
+        self.timed.note_progress();
         let read = if matches!(read, Ok(Some(0))) { Err(io::ErrorKind::UnexpectedEof.into()) } else { read };
         if read.is_err() {
             self.body.cut();
@@ -320,50 +304,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     // More than we knew of has come.
                     is_sending = true;
                     self.body.cut();
-                    self.timed.reading.clear();
+                    self.timed.note_progress();
                 }
                 Poll::Pending if is_sending => return Poll::Pending,
                 _ => return Poll::Ready(()),
             }
         }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], timeout: Duration) -> Poll<io::Result<usize>> {
-        if self.ended {
-            return Poll::Ready(Ok(0));
-        }
-        match Pin::new(&mut self.stream).poll_read(cx, buffer)? {
-            Poll::Ready(count) => {
-                self.ended = count == 0;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Pending => self.reading.poll(cx, timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.poll_in_time(cx, flushed)
-    }
-
-    /// Fails what writes, if it is not ready within the time for it.
-    fn poll_in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match written {
-            Poll::Pending => self.writing.poll(cx, self.write_timeout).map(|()| Err(io::ErrorKind::TimedOut.into())),
-            written => {
-                self.writing.clear();
-                written
-            }
-        }
-    }
-
-    /// Tells the peer that no more comes.
-    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.reading.clear();
-        let closed = Pin::new(&mut self.stream).poll_close(cx);
-        self.poll_in_time(cx, closed)
     }
 }
 
@@ -442,21 +388,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tunnel<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tunnel<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut wire = lock(&self.0);
-        let written = Pin::new(&mut wire.timed.stream).poll_write(cx, bytes);
-        wire.timed.poll_in_time(cx, written)
+        Pin::new(&mut lock(&self.0).timed).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).timed.poll_flush(cx)
+        Pin::new(&mut lock(&self.0).timed).poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).timed.poll_close(cx)
+        Pin::new(&mut lock(&self.0).timed).poll_close(cx)
     }
 }
 
-/// Nobody holds the lock across an await, and what a panicking stream leaves behind is only dropped.
+/// Takes the lock for one poll, unless it is for good. What a panicking stream leaves behind is only dropped.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

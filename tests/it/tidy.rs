@@ -54,7 +54,7 @@ fn imports_go_one_way() {
 #[test]
 fn the_wire_half_and_the_value_half_meet_in_the_connection_only() {
     // Beside it, a request shows the head that it was made of.
-    const WIRE: [&str; 5] = ["h1", "deadline", "drain", "wire", "poller"];
+    const WIRE: [&str; 6] = ["h1", "deadline", "drain", "timed", "wire", "poller"];
     const VALUE: [&str; 6] = ["kept", "request", "response", "content", "handler", "upgrade"];
     for (module, imports) in imports() {
         let foreign: &[&str] = match module.as_str() {

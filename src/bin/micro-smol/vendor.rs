@@ -44,6 +44,7 @@ const FILES: &[(&str, &str)] = &[
     ("src/response.rs", include_str!("../../response.rs")),
     ("src/server.rs", include_str!("../../server.rs")),
     ("src/testing.rs", include_str!("../../testing.rs")),
+    ("src/timed.rs", include_str!("../../timed.rs")),
     ("src/upgrade.rs", include_str!("../../upgrade.rs")),
     ("src/wire.rs", include_str!("../../wire.rs")),
 ];

@@ -384,7 +384,11 @@ impl<H: Handler> Host<'_, '_, H> {
         });
         let stopped = accepting.or(stop).await;
         // What has come by now is in flight.
-        let _ = (0..LAST_LOOKS).try_for_each(|_| self.poller.look().ok().filter(|count| *count > 0).map(drop));
+        for _ in 0..LAST_LOOKS {
+            if self.poller.look().unwrap_or(0) == 0 {
+                break;
+            }
+        }
         for ((listener, _entry), authority) in doors {
             while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
                 self.spawn(socket, peer_addr, &authority);

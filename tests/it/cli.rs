@@ -172,6 +172,14 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn a_path_need_not_be_unicode() {
+    use std::os::unix::ffi::OsStrExt;
+    let message = "cannot serve \u{fffd}.rs: No such file or directory (os error 2); name a FILE.rs or a directory; more: micro-smol explain entry-not-existent";
+    let path = std::ffi::OsStr::from_bytes(b"\xff.rs");
+    assert_fails(micro_smol(Path::new("/"), &[]).arg(path), message);
+}
+
+#[test]
 fn a_file_that_is_not_rust_is_refused() {
     let directory = files("not_rust", &[("page.html", "")]);
     let message = format!(

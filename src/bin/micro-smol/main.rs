@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 
 /// Obeys the command line, whose first argument may name a command.
 fn run(mut parser: Parser) -> Outcome {
-    let command: fn(Parser) -> Outcome = match env::args().nth(1).as_deref() {
+    let first = env::args_os().nth(1).unwrap_or_default();
+    let command: fn(Parser) -> Outcome = match first.to_str() {
         Some("build") => build,
         Some("cache") => cache,
         Some("healthcheck") => healthcheck,

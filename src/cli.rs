@@ -245,8 +245,9 @@ struct Ready<H> {
 
 impl<H: Handler> Handler for Ready<H> {
     async fn call(&self, req: Request) -> Result<Response> {
-        if self.path.as_deref() != Some(req.path()) {
-            return self.handler.call(req).await;
+        match &self.path {
+            Some(path) if path == req.path() => {}
+            _ => return self.handler.call(req).await,
         }
         match self.is_stopping.load(Ordering::Relaxed) {
             true => send(503, "Stopping"),

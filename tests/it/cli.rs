@@ -391,7 +391,7 @@ fn an_address_in_use_is_reported() {
 }
 
 /// The manifest of a package that depends on this crate.
-fn manifest(more: &str) -> String {
+pub fn manifest(more: &str) -> String {
     format!("[package]\nname = \"my-shop\"\nedition = \"2024\"\n[dependencies]\nmicro-smol.path = {CHECKOUT:?}\n{more}")
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::cli::manifest;
+
 /// The name of a mistake, the handler, and what must stand in the message.
 const MISTAKES: [(&str, &str, &[&str]); 5] = [
     (
@@ -45,11 +47,7 @@ fn messages_name_what_is_to_be_mended() {
     let library = Path::new(env!("CARGO_MANIFEST_DIR"));
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mistakes");
     std::fs::create_dir_all(package.join("src/bin")).unwrap();
-    let manifest = format!(
-        "[package]\nname = \"mistakes\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nmicro-smol = {{ path = {library:?} }}\n"
-    );
-    std::fs::write(package.join("Cargo.toml"), manifest).unwrap();
+    std::fs::write(package.join("Cargo.toml"), manifest("[workspace]\n")).unwrap();
     std::fs::copy(library.join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
     for (name, handler, _) in MISTAKES {
         let main = if handler.contains("fn main") { "" } else { "fn main() { let _ = micro_smol::serve(handler); }" };

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cli::{Service, files, text};
+use crate::cli::{Service, files, manifest, text};
 use crate::shells::has;
 use crate::support::without_date;
 
@@ -48,12 +48,8 @@ fn its_first_program_is_served_and_answers_as_shown() {
 
 #[test]
 fn its_cut_keeps_the_unicode_tables_out() {
-    let (library, command) = (env!("CARGO_MANIFEST_DIR"), commands(blocks("console")[2])[0].0);
-    let manifest = format!(
-        "[package]\nname = \"own\"\nedition = \"2024\"\n\n[workspace]\n\n\
-         [dependencies]\nmicro-smol = {{ path = {library:?} }}\n"
-    );
-    let own = files("own", &[("Cargo.toml", &manifest), ("src/lib.rs", "")]);
+    let command = commands(blocks("console")[2])[0].0;
+    let own = files("own", &[("Cargo.toml", &manifest("[workspace]\n")), ("src/lib.rs", "")]);
     for line in [format!("{command} --offline"), "cargo tree --offline --invert icu_properties".to_owned()] {
         let output = Command::new("sh").args(["-c", &line]).current_dir(&own).output().unwrap();
         assert_eq!(output.status.success(), line.contains("update"), "{line}: {}", text(&output.stderr));

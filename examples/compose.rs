@@ -2,9 +2,9 @@
 //!
 //! `cargo run --example compose`, or `micro-smol examples/compose.rs`; then `curl -i localhost:3000/missing`.
 
-use micro_smol::{Handler, Request, Response, Result, create_error, json, run, send};
+use micro_smol::{Handler, Request, Result, create_error, json, respond, run, send, send_error};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub async fn greet(req: Request) -> Result<&'static str> {
     match req.path() {
@@ -13,23 +13,27 @@ pub async fn greet(req: Request) -> Result<&'static str> {
     }
 }
 
-/// Answers errors in JSON.
+/// Answers errors in JSON. `send_error` decides how much of an error the client may read.
 pub fn errors_as_json(handler: impl Handler) -> impl Handler {
-    async move |req: Request| {
-        let response = handler.call(req).await;
-        response.or_else(|error| send(error.status(), json!({ "error": error.to_string() })))
+    async move |req: Request| match handler.call(req).await {
+        Ok(response) => Ok(response),
+        Err(error) => {
+            let mut response = send_error(error);
+            let message = response.body_string().await?;
+            send(response.status(), json!({ "error": message }))
+        }
     }
 }
 
-/// Says how long the handler took.
-pub fn timed(handler: impl Handler) -> impl Handler {
-    async move |req: Request| -> Result<Response> {
-        let start = Instant::now();
-        let response = handler.call(req).await?;
-        Ok(response.with_header("server-timing", format!("handler;dur={}", start.elapsed().as_millis())))
+/// Numbers the responses. `respond` also makes a response of an error or a panic, so every response gets a number.
+pub fn with_request_id(handler: impl Handler) -> impl Handler {
+    let count = AtomicU64::new(0);
+    async move |req: Request| {
+        let id = count.fetch_add(1, Ordering::Relaxed);
+        respond(&handler, req).await.with_header("x-request-id", id.to_string())
     }
 }
 
 fn main() -> ExitCode {
-    run(timed(errors_as_json(greet)))
+    run(with_request_id(errors_as_json(greet)))
 }

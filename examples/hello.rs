@@ -1,4 +1,4 @@
-//! The smallest service: text in answer to anything.
+//! The smallest service: it answers every request with a line of text.
 //!
 //! `cargo run --example hello`, or `micro-smol examples/hello.rs`; then `curl localhost:3000`.
 

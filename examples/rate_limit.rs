@@ -1,4 +1,4 @@
-//! Keeps state between requests: each address may ask ten times a minute.
+//! State that outlives a request: each client address may send ten requests a minute.
 //!
 //! `cargo run --example rate_limit`, or `micro-smol examples/rate_limit.rs`; then `curl localhost:3000` eleven times.
 

@@ -1,4 +1,4 @@
-//! Waits without blocking: other requests are answered meanwhile.
+//! Waits without blocking its thread: other requests are answered meanwhile.
 //!
 //! `cargo run --example sleep`, or `micro-smol examples/sleep.rs`; then `curl localhost:3000`.
 

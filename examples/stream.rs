@@ -1,4 +1,4 @@
-//! Sends each piece as soon as it is there.
+//! Sends what a reader yields, each piece as soon as the reader has it.
 //!
 //! `cargo run --example stream`, or `micro-smol examples/stream.rs`; then `curl -N localhost:3000`.
 
@@ -13,7 +13,7 @@ pub async fn handler(_req: Request) -> Result<impl IntoResponse> {
     Ok(stream(reader))
 }
 
-/// Ends early if nobody reads: then writing fails.
+/// Fails once the client has left: the reader is dropped then.
 async fn count_down(mut writer: UnixStream) -> io::Result<()> {
     for number in (1..=3).rev() {
         writer.write_all(format!("{number}\n").as_bytes()).await?;

@@ -1,4 +1,6 @@
-//! The options that a service and the command `micro-smol` have in common, and [`run`], which obeys them.
+//! The options that a service and the command `micro-smol` have in common, and [`run`], which serves by them.
+
+mod healthcheck;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -14,14 +16,13 @@ use std::time::{Duration, Instant};
 use async_io::Timer;
 use lexopt::{Arg, Parser, ValueExt};
 
-pub use super::endpoint::Bound;
-use super::endpoint::{Endpoint, Sharing, bind_all, invalid, parse_port};
-use super::error::{MODE, Mode, Result, log};
 use super::handler::{Handler, respond};
-use super::healthcheck::{self, parse_target};
+use super::into_response::send;
+use super::log::{MODE, Mode, log};
 use super::request::Request;
-use super::response::{Response, send};
-use super::server::{Server, serve};
+pub use super::server::BoundListener;
+use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
+use healthcheck::parse_target;
 
 /// Named here, and once, because a crate into which this source is copied has a version of its own.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -40,16 +41,17 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 
 /// Serves a handler as the command line says, until SIGINT or SIGTERM: the whole `main` of a service.
 ///
-/// The options are those of `micro-smol` that concern a server; `--help` shows them. The exit code is 0 when done, 1 if it
-/// failed, 2 if it was used wrongly. Without `-l`, `-p` and `-H` the sockets that systemd hands over (`LISTEN_FDS`) are
-/// used, if there are any. Whom `NOTIFY_SOCKET` names hears `READY=1` and `STOPPING=1`.
+/// The options are those of `micro-smol` that concern a server; `--help` shows them. The exit code is 0 if it has served
+/// until a signal, 1 if it failed, 2 if the options are wrong. Without `-l`, `-p` and `-H` it listens on the sockets that
+/// systemd passes (`LISTEN_FDS`), if there are any. It sends `READY=1` and `STOPPING=1` to `NOTIFY_SOCKET`.
 ///
 /// With `--reuse-port` several processes may listen on the same TCP port. With `--ready-path` the server itself answers
-/// that path, in the handler's stead: 200, but 503 from the first signal on. With `--drain-delay` it goes on for so many
-/// seconds after the signal, so that balancers have time to see that; a second signal ends it at once.
+/// that path: 200, but 503 from the first signal on. With `--drain-delay` it serves for so many seconds after the signal, so
+/// that balancers have time to notice; a second signal ends it at once.
 ///
-/// With the arguments `healthcheck [URI]` it serves nothing but asks the service at `tcp://host:port`, `unix:/path` or
-/// `http://host:port/path`, by default where `HOST` and `PORT` say: 0 if it answers below 500 within 2 seconds, else 1.
+/// With the arguments `healthcheck [URI]` it serves nothing, but asks the service at `tcp://host:port`, `unix:/path` or
+/// `http://host:port/path`, by default at `HOST` and `PORT`. The exit code is 0 if the service answers below 500 within 2
+/// seconds, else 1.
 ///
 /// # Examples
 ///
@@ -70,18 +72,21 @@ pub fn run(handler: impl Handler) -> ExitCode {
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let first = parser.try_raw_args().and_then(|mut args| args.next_if(|arg| arg == "healthcheck"));
-    let outcome = if first.is_some() { healthcheck(parser) } else { serve_as_told(parser, handler) };
+    let outcome = if first.is_some() { healthcheck(parser) } else { serve_by_options(parser, handler) };
     let more_help = "    -h, --help, -v, --version\n";
-    report(outcome, &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"))
+    exit_code(
+        outcome,
+        &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"),
+    )
 }
 
-/// What comes of a command. With an error of lexopt's it was used wrongly, with any other it failed.
+/// How a command ends. An error of lexopt means that its arguments are wrong, any other that it failed.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Tells the user how a command ended: 0 if it did what it was asked, 1 if it failed, 2 if it was used wrongly.
+/// Prints how a command ended, and returns its exit code: 0 if it is done, 1 if it failed, 2 if its arguments are wrong.
 ///
-/// Options that no command takes are here: those that ask for help or the version.
-pub fn report(outcome: Outcome, help: &str) -> ExitCode {
+/// It handles the options that no command has: those for help and the version.
+pub fn exit_code(outcome: Outcome, help: &str) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     let (advice, code) = match error.downcast_ref() {
         None => ("", 1),
@@ -118,7 +123,7 @@ pub fn healthcheck(mut parser: Parser) -> Outcome {
     Ok(healthcheck::check(parsed(uri, parse_target)?)?)
 }
 
-fn serve_as_told(parser: Parser, handler: impl Handler) -> Outcome {
+fn serve_by_options(parser: Parser, handler: impl Handler) -> Outcome {
     let options = Options::parse(parser, |arg| Err(arg.unexpected()))?;
     // A release build has no second server in it.
     let is_logged = cfg!(debug_assertions) && *MODE == Mode::Development && !options.silent;
@@ -208,51 +213,45 @@ impl Options {
     /// # Errors
     ///
     /// `PORT` is not a port number, or an endpoint cannot be opened.
-    pub fn bind(&self) -> io::Result<Vec<Bound>> {
-        bind_all(&self.endpoints()?, self.sharing)
+    pub fn bind(&self) -> io::Result<Vec<BoundListener>> {
+        BoundListener::bind_all(&self.endpoints()?, self.sharing)
     }
 
     /// The same options for a process that inherits sockets: the first as its standard input, others by their numbers.
-    pub fn inherited(&self, sockets: &[Bound]) -> Self {
-        let number = |(index, bound): (usize, &Bound)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
+    pub fn inherited(&self, sockets: &[BoundListener]) -> Self {
+        let number = |(index, bound): (usize, &BoundListener)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
         let endpoints = sockets.iter().enumerate().map(number).map(Endpoint::Descriptor).collect();
         Options { endpoints, ..self.clone() }
     }
 
     fn serve(self, handler: impl Handler) -> io::Result<()> {
         let is_stopping = Arc::new(AtomicBool::new(false));
-        let handler = Ready { handler, path: self.ready_path.clone(), is_stopping: is_stopping.clone() };
-        let server = Server { bound: self.bind()?, workers: self.workers.map(NonZero::get), ..serve(handler) };
-        let say = |urls: &[String]| {
+        let bound = self.bind()?;
+        let server = match &self.ready_path {
+            Some(path) => serve(with_ready_path(handler, path.clone(), is_stopping.clone())),
+            None => serve(handler),
+        };
+        let server =
+            self.workers.iter().fold(server.with_bound(bound), |server, workers| server.workers(workers.get()));
+        let on_ready = |urls: &[String]| {
             for url in urls.iter().filter(|_| !self.silent) {
-                // Nobody need be there to read it.
+                // `println!` would panic where stdout is closed.
                 let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
             }
         };
-        server.run_with(say, async {
+        server.run_with(on_ready, async {
             is_stopping.store(true, Ordering::Relaxed);
             Timer::after(self.drain_delay.unwrap_or_default()).await;
         })
     }
 }
 
-/// A handler, in whose stead it is said at a path whether more requests are welcome.
-struct Ready<H> {
-    handler: H,
-    path: Option<String>,
-    is_stopping: Arc<AtomicBool>,
-}
-
-impl<H: Handler> Handler for Ready<H> {
-    async fn call(&self, req: Request) -> Result<Response> {
-        match &self.path {
-            Some(path) if path == req.path() => {}
-            _ => return self.handler.call(req).await,
-        }
-        match self.is_stopping.load(Ordering::Relaxed) {
-            true => send(503, "Stopping"),
-            false => send(200, "Ready"),
-        }
+/// Answers a path in place of the handler: whether more requests are welcome.
+fn with_ready_path(handler: impl Handler, path: String, is_stopping: Arc<AtomicBool>) -> impl Handler {
+    async move |req: Request| match req.path() == path {
+        false => handler.call(req).await,
+        true if is_stopping.load(Ordering::Relaxed) => send(503, "Stopping"),
+        true => send(200, "Ready"),
     }
 }
 

@@ -1,49 +1,63 @@
 //! One connection: read a head, let the handler respond, write the response, persist or close.
 //!
-//! Here the wire half and the value half meet.
+//! The connection owns its stream. While the handler runs and while its response is written, one function does all else:
+//! [`RequestBody::poll_receive`] brings content to its reader, which may be in another task, and watches the peer.
+
+mod registry;
+mod transport;
+mod pipe;
+mod body;
+mod upgraded;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use futures_lite::future::yield_now;
-use futures_lite::io::empty;
+use futures_lite::io::Cursor;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
-use http_types::{Body, Error, Method, StatusCode, Version};
+use http_types::{Method, StatusCode, Version};
 
-use super::deadline::within;
-use super::drain::{Connections, Place};
-use super::error::log;
-use super::h1::{self, Chunk, Encoder, Expectation, Framing, Head, More, Persistence, Refusal};
-use super::handler::{Handler, respond};
-use super::kept::{Kept, leave};
+use super::error::BodyError;
+use super::handler::{Exchange, Handler};
+use super::http1::{self, Chunk, Framing, Head, More, Persistence, Rejection, ResponseHead, give};
 use super::limits::Limits;
-use super::request::{Peer, Request};
-use super::response::{Outgoing, Response, Upgrade, send_error, text};
-use super::wire::{Incoming, Tunnel, Wire, lock};
+use super::log::log;
+use super::request::{Context, Request};
+use super::response::{Duplex, Reader, Response, ResponseBody, Upgrade};
+use body::RequestBody;
+use registry::{REQUEST_BYTES, Waiting};
+use transport::Transport;
+use upgraded::UpgradedStream;
 
-/// How long we read from a peer that still sends, so that it can read the last response: in all, and if it pauses.
+pub use registry::timeout;
+pub use registry::{Connections, Registration};
+pub use transport::{Socket, Stream};
+
+/// How long the bytes of a peer that goes on sending are dropped, so that it can read the last response.
 const LINGER_TIME: Duration = Duration::from_secs(30);
-const LINGER_PAUSE: Duration = Duration::from_secs(1);
 
 /// Content up to this size leaves in one buffer with its head; larger content is not copied.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// How many requests are answered before other tasks have their turn, even if more have come.
-const TURN_EXCHANGES: usize = 16;
+/// The output of pipelined requests leaves when it is this large, even if more of them have come.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// What is read at once to be dropped.
+const DISCARD_BYTES: usize = 4 * 1024;
 
 /// Serves HTTP/1.1 on any stream of bytes: TLS, a pipe, a test's own.
 ///
-/// Returns when the connection is done, which is when both ends agree that it is, or after a message that had to be
-/// refused or cut. The stream is dropped then.
+/// Returns when the connection has ended: the peer or the handler has closed it, or a message had to be refused or cut. The
+/// stream is dropped then.
 ///
 /// # Errors
 ///
-/// Whatever the stream fails with, or the reader of a response body. The peer got no whole message then.
+/// What the stream or the reader of a response fails with; `TimedOut` for a peer that does not take a response. The peer has
+/// got no whole message then.
 ///
 /// # Examples
 ///
@@ -68,347 +82,327 @@ const TURN_EXCHANGES: usize = 16;
 /// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n/tea"));
 /// # std::io::Result::Ok(())
 /// ```
-pub async fn serve_connection<S>(io: S, handler: &impl Handler, limits: &Limits) -> io::Result<()>
+pub async fn serve_connection<S>(io: S, handler: &dyn Handler, limits: &Limits) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stream: Stream = (Box::new(io), None);
     let connections = Connections::default();
-    serve_peer(io, Peer::default(), &connections.enter(), handler, limits).or(connections.timers.run()).await
+    let registration = connections.register();
+    serve_stream(stream, Context::default(), &registration, handler, limits).or(connections.keep_deadlines()).await
 }
 
 /// Serves a peer of whom something is known.
-pub(super) async fn serve_peer<S>(
-    io: S,
-    peer: Peer,
-    place: &Place<'_>,
-    handler: &impl Handler,
+pub async fn serve_stream(
+    stream: Stream,
+    context: Context,
+    registration: &Registration<'_>,
+    handler: &dyn Handler,
     limits: &Limits,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let wire = Arc::new(Mutex::new(Wire::new(io, limits, place.timers())));
-    Connection { wire: &wire, held: None, peer: Arc::new(peer), place, limits }.run(handler).await
+) -> io::Result<()> {
+    let transport = Transport::new(stream, registration, limits);
+    let connection =
+        Connection { transport, body: RequestBody::default(), context: Arc::new(context), registration, limits };
+    let mut served = pin!(connection.run(handler));
+    poll_fn(|cx| {
+        registration.begin_turn();
+        served.as_mut().poll(cx)
+    })
+    .await
 }
 
-struct Connection<'a, S> {
-    wire: &'a Arc<Mutex<Wire<S>>>,
-    /// The lock of the wire, kept while nobody shares it.
-    held: Option<MutexGuard<'a, Wire<S>>>,
-    peer: Arc<Peer>,
-    place: &'a Place<'a>,
+struct Connection<'a> {
+    transport: Transport<'a>,
+    body: RequestBody,
+    context: Arc<Context>,
+    registration: &'a Registration<'a>,
     limits: &'a Limits,
-}
-
-impl<S> Connection<'_, S> {
-    /// Shares the wire with who reads from it beside us.
-    fn share(&mut self) -> Arc<Mutex<Wire<S>>> {
-        self.held = None;
-        self.wire.clone()
-    }
-
-    fn is_shared(&self) -> bool {
-        Arc::strong_count(self.wire) > 1
-    }
-
-    fn with<T>(&mut self, call: impl FnOnce(&mut Wire<S>) -> T) -> T {
-        let result = call(self.held.get_or_insert_with(|| lock(self.wire)));
-        if self.is_shared() {
-            self.held = None;
-        }
-        result
-    }
-}
-
-impl<S> Drop for Connection<'_, S> {
-    fn drop(&mut self) {
-        self.with(Wire::end_body);
-    }
 }
 
 /// What the response to a request depends on.
 #[derive(Clone, Copy)]
-struct Exchange {
+struct ResponseContext {
     method: Method,
     version: Version,
     persistence: Persistence,
 }
 
-/// What a peer asks, or why it is refused.
-type Asked = Result<(Exchange, Request), Refusal>;
+/// A head, or why it is rejected.
+type Incoming = Result<Arc<Head>, Rejection>;
 
-impl<S> Connection<'_, S>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    async fn run(mut self, handler: &impl Handler) -> io::Result<()> {
-        for count in 1_usize.. {
-            let Some(request) = poll_fn(|cx| self.poll_request(cx)).await? else { break };
-            let (exchange, mut response) = match request {
-                Ok((exchange, request)) => (exchange, self.respond(handler, request).await?),
-                Err(refusal) => (self.refuse(), text(refusal.status, refusal.fault)),
+impl Connection<'_> {
+    async fn run(mut self, handler: &dyn Handler) -> io::Result<()> {
+        let mut waiting = Waiting::Head;
+        while let Some(head) = poll_fn(|cx| self.poll_head(cx, waiting)).await? {
+            waiting = Waiting::Request;
+            let (context, mut response) = match head.and_then(|head| self.accept(head)) {
+                Ok((context, request)) => {
+                    let mut exchange = Exchange::start(handler, request);
+                    (context, self.drive(|cx| exchange.poll_response(cx)).await?)
+                }
+                Err(rejection) => self.reject(rejection),
             };
-            match (self.write(exchange, &mut response).await?, response.upgrade.take()) {
-                (Persistence::Upgrade, Some(upgrade)) => return self.hand_over(upgrade).await,
-                (Persistence::Persist, _) if self.discard_body().await? => {}
-                _ => return self.close().await,
+            let upgrade = response.take_upgrade();
+            let (framing, persistence) = self.encode(context, &response, upgrade.is_some());
+            if let Some(content) = self.encode_content(&mut response)
+                && let Err(error) = self.write_content(framing, content).await?
+            {
+                return self.cut(framing, error).await;
             }
-            // A peer that sends one request behind the other is not to keep the thread for itself.
-            if count % TURN_EXCHANGES == 0 {
-                yield_now().await;
+            match (persistence, upgrade) {
+                (Persistence::Upgrade, Some(upgrade)) => return self.upgrade(upgrade).await,
+                (Persistence::Persist, _) if self.body.is_over() || self.discard_body().await? => {}
+                _ => return self.close().await,
             }
         }
         Ok(())
     }
 
-    /// Reads until there is a request, or a reason to refuse it; `None` if the peer is done, or nothing has come and the
-    /// server is to end.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Asked>>> {
-        let limits = self.limits;
-        let (head, is_idle) = self.with(|wire| (wire.poll_head(cx, limits), wire.input.unread().is_empty()));
-        match head {
-            Poll::Pending if is_idle => self.place.poll_draining(cx).map(|()| Ok(None)),
-            head => head.map_ok(|head| head.map(|head| self.request(head?))),
+    /// Reads until there is a head, or a reason to reject it; `None` if the peer has ended, or the server is to end.
+    fn poll_head(&mut self, cx: &mut TaskContext<'_>, waiting: Waiting) -> Poll<io::Result<Option<Incoming>>> {
+        ready!(self.registration.poll_turn(cx));
+        let transport = &mut self.transport;
+        if transport.output_bytes() > BATCH_BYTES {
+            ready!(transport.poll_send(cx, &mut &[][..]))?;
         }
-    }
-
-    /// Makes the request of a head; its body is in the buffer, or comes from the wire.
-    fn request(&mut self, head: Arc<Head>) -> Asked {
-        let (framing, expectation) = (h1::framing(&head)?, h1::expectation(&head)?);
-        let (method, version, persistence) = (head.method(), head.version(), h1::persistence(&head));
-        let content = self.content(framing, expectation);
-        Ok((Exchange { method, version, persistence }, Request::new(head, self.peer.clone(), content)))
-    }
-
-    fn content(&mut self, framing: Framing, expectation: Expectation) -> Kept {
-        let length = match framing {
-            Framing::Length(length) => usize::try_from(length).ok(),
-            Framing::None | Framing::Close => Some(0),
-            Framing::Chunked => None,
-        };
-        let taken = self.with(|wire| {
-            let content = length.and_then(|length| wire.input.unread().get(..length));
-            match content.map(|content| Kept::new(content, Box::new(empty()), length)) {
-                None => Err(wire.start_body(framing, expectation)),
-                Some(kept) => {
-                    wire.input.take(length.unwrap_or(0));
-                    wire.start_body(Framing::None, Expectation::Nothing);
-                    Ok(kept)
-                }
+        loop {
+            match transport.take_head() {
+                Ok(None) => {}
+                taken => return Poll::Ready(Ok(taken.transpose())),
             }
-        });
-        match taken {
-            Ok(kept) => kept,
-            Err(message) => Kept::new(&[], Box::new(Incoming { wire: self.share(), message }), length),
+            // The next request has not come, so the responses to those before it leave now.
+            ready!(transport.poll_send(cx, &mut &[][..]))?;
+            let waiting = if transport.unread().is_empty() { waiting } else { Waiting::Head };
+            let rejection = match transport.poll_fill(cx, Some(waiting)) {
+                Poll::Pending => return self.registration.poll_ending(cx).map(|()| Ok(None)),
+                Poll::Ready(Ok(0)) => Rejection::bad("head ends early"),
+                Poll::Ready(Ok(_)) => continue,
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                    Rejection::new(StatusCode::RequestTimeout, "head took too long")
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            };
+            let has_begun = !transport.unread().trim_ascii_end().is_empty();
+            return Poll::Ready(Ok(has_begun.then_some(Err(rejection))));
         }
     }
 
-    /// After a refusal nothing of the request is believed, but that it was a HEAD. Where the message ends is not known, so
-    /// more of it may come while the answer leaves.
-    fn refuse(&mut self) -> Exchange {
-        let method = self.with(|wire| {
-            wire.body.cut();
-            wire.head.as_ref().map_or(Method::Get, |head| head.method())
-        });
-        Exchange { method, version: Version::Http1_1, persistence: Persistence::Close }
+    /// Makes the request of a head.
+    fn accept(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
+        let (framing, expectation) = (http1::framing(&head)?, http1::expectation(&head)?);
+        let (method, version, persistence) = (head.method(), head.version(), http1::persistence(&head));
+        self.registration.count(REQUEST_BYTES);
+        self.registration.progress(|waiting| matches!(waiting, Waiting::Request | Waiting::Head));
+        let payload = self.body.begin(framing, expectation, &mut self.transport);
+        let request = Request::received(head, self.context.clone(), payload);
+        Ok((ResponseContext { method, version, persistence }, request))
     }
 
-    /// Lets the handler respond. Its future is dropped if the peer resets the connection.
-    async fn respond(&mut self, handler: &impl Handler, request: Request) -> io::Result<Response> {
-        let mut response = pin!(respond(handler, request));
-        poll_fn(|cx| match response.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Ok(response)),
-            Poll::Pending => self.poll_meanwhile(cx),
+    /// Makes the response to a head that is not accepted. Nothing of it is believed but that it was a HEAD. Where the
+    /// message ends is not known, so more of it may come while the response leaves.
+    fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
+        self.body.cut();
+        let method = self.transport.last_head().map_or(Method::Get, Head::method);
+        let context = ResponseContext { method, version: Version::Http1_1, persistence: Persistence::Close };
+        let mut response = Response::text(rejection.status, rejection.reason);
+        response.finish(method, "");
+        (context, response)
+    }
+
+    /// Polls what the peer waits for. Meanwhile output leaves and content comes; it is an error if the peer is gone.
+    async fn drive<T>(&mut self, mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> io::Result<T> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(output) = poll(cx) {
+                    return Poll::Ready(Ok(output));
+                }
+                if let Poll::Ready(Err(error)) = self.transport.poll_send(cx, &mut &[][..]) {
+                    return Poll::Ready(Err(error));
+                }
+                ready!(self.body.poll_receive(cx, &mut self.transport))?;
+            }
         })
         .await
     }
 
-    /// What happens while something else is waited for: what has been written leaves, and the peer may go.
-    fn poll_meanwhile<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        self.with(|wire| match wire.poll_send(cx, &mut &[][..]) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => wire.poll_gone(cx).map(Err),
+    /// Sends the output and `more` behind it. Meanwhile content comes.
+    async fn send(&mut self, mut more: &[u8]) -> io::Result<()> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(sent) = self.transport.poll_send(cx, &mut more) {
+                    return Poll::Ready(sent);
+                }
+                ready!(self.body.poll_receive(cx, &mut self.transport))?;
+            }
         })
+        .await
     }
 
-    /// Writes the response; the bytes of a small one wait for those of the next.
-    async fn write(&mut self, exchange: Exchange, response: &mut Response) -> io::Result<Persistence> {
-        let (framing, persistence, content) = loop {
-            match self.encode(exchange, response) {
-                Ok(decided) => break decided,
-                Err(error) => *response = send_error(error),
+    /// Writes the head of a response to the output, and returns how its content ends and whether the connection persists.
+    fn encode(&mut self, context: ResponseContext, response: &Response, switches: bool) -> (Framing, Persistence) {
+        let ResponseContext { method, version, persistence } = context;
+        let framing = http1::response_framing(method, version, response.status(), response.content_length());
+        // A response that is read from the request has asked for its body.
+        let reads_body = response.has_reader() && self.body.has_reader();
+        if reads_body {
+            self.body.write_continue(&mut self.transport);
+        }
+        let leaves_too_much = !reads_body && self.body.leaves_too_much(self.limits.unread_bytes_max);
+        let persistence = match self.registration.is_draining() || leaves_too_much {
+            _ if switches => Persistence::Upgrade,
+            true => Persistence::Close,
+            false => persistence,
+        };
+        self.body.forbid_continue();
+        let (status, content_type, fields) = (response.status(), response.content_type(), response.fields());
+        let head = ResponseHead { status, content_type, fields, framing, version, persistence };
+        (framing, head.encode(self.transport.output()))
+    }
+
+    /// Writes small content behind its head, where it leaves with the next response or when the connection waits. Returns
+    /// other content.
+    fn encode_content(&mut self, response: &mut Response) -> Option<ResponseBody> {
+        match response.take_content() {
+            ResponseBody::Omitted(_) => None,
+            ResponseBody::Bytes(bytes) if bytes.len() <= SMALL_BYTES => {
+                self.transport.output().extend_from_slice(&bytes);
+                None
+            }
+            content => Some(content),
+        }
+    }
+
+    /// Writes content. The inner error is that of its reader.
+    async fn write_content(&mut self, framing: Framing, content: ResponseBody) -> io::Result<io::Result<()>> {
+        self.transport.begin_message(framing);
+        let written = match content {
+            ResponseBody::Reader(reader, _) => self.write_stream(framing, reader).await?,
+            ResponseBody::Omitted(_) => Ok(()),
+            ResponseBody::Bytes(bytes) => {
+                self.send(&bytes).await?;
+                if let Cow::Owned(bytes) = bytes {
+                    give(bytes);
+                }
+                Ok(())
             }
         };
-        match content {
-            Outgoing::Body(body) => self.write_body(framing, *body).await?,
-            Outgoing::Bytes(Cow::Borrowed([])) => {}
-            Outgoing::Bytes(Cow::Borrowed(bytes)) => self.send(bytes).await?,
-            Outgoing::Bytes(Cow::Owned(bytes)) => {
-                self.send(&bytes).await?;
-                leave(bytes);
-            }
+        if written.is_ok() {
+            self.transport.end_message(framing);
         }
-        Ok(persistence)
+        Ok(written)
     }
 
-    /// Writes the head and small content; returns what is still to be written.
-    fn encode(
-        &mut self,
-        exchange: Exchange,
-        response: &mut Response,
-    ) -> Result<(Framing, Persistence, Outgoing), Error> {
-        let status = response.status();
-        let switches = response.upgrade.is_some() && status == StatusCode::SwitchingProtocols;
-        if status.is_informational() && !switches {
-            return Err(Error::from(io::Error::other(format!("{status} is not a final status"))));
-        }
-        let mut content = response.take_content();
-        let framing = h1::response_framing(exchange.method, exchange.version, status, content.length());
-        let sends_content = !matches!(framing, Framing::None | Framing::Length(0)) && exchange.method != Method::Head;
-        // A response that is read from the request has asked for its body.
-        let will_be_read = sends_content && matches!(content, Outgoing::Body(_)) && self.is_shared();
-        let (is_draining, unread_bytes_max) = (self.place.is_draining(), self.limits.unread_bytes_max);
-        self.with(|wire| {
-            if will_be_read {
-                wire.go_ahead();
-            }
-            let persistence = match is_draining || !will_be_read && wire.leaves_too_much(unread_bytes_max) {
-                _ if switches => Persistence::Upgrade,
-                true => Persistence::Close,
-                false => exchange.persistence,
-            };
-            let persistence = write_head(&mut wire.output, response, framing, exchange.version, persistence)?;
-            if !sends_content {
-                content = Outgoing::NONE;
-            } else if let Outgoing::Bytes(bytes) = &content
-                && bytes.len() <= SMALL_BYTES
-            {
-                wire.output.extend_from_slice(bytes);
-                content = Outgoing::NONE;
-            }
-            Ok((framing, persistence, content))
-        })
-    }
-
-    /// Writes what a reader yields, as it comes. A message that turns out to be a lie is not completed.
-    async fn write_body(&mut self, framing: Framing, body: Body) -> io::Result<()> {
-        let mut chunk = Chunk::new(framing);
-        let mut reader = body.into_reader();
+    /// Writes what a reader yields, as it comes. The inner error is the reader's.
+    async fn write_stream(&mut self, framing: Framing, mut reader: Reader) -> io::Result<io::Result<()>> {
+        let (mut chunk, registration) = (Chunk::new(framing), self.registration);
         loop {
-            let more = match self.fill(&mut chunk, &mut reader).await {
-                Ok(more) => more,
-                Err(error) => return self.cut(framing, error).await,
+            let filled = self.drive(|cx| poll_fill_chunk(cx, &mut chunk, &mut reader, registration)).await?;
+            let framed = match filled {
+                Ok(more) => {
+                    chunk.frame(self.transport.output(), more).map(|bytes| (bytes, more)).map_err(io::Error::other)
+                }
+                Err(error) => Err(error),
             };
-            let framed = self.with(|wire| chunk.frame(&mut wire.output, more));
-            match framed.map_err(report) {
-                Ok(framed) => self.send(framed).await?,
-                Err(error) => return self.cut(framing, error).await,
-            }
-            if more == More::Ends {
-                return Ok(());
+            match framed {
+                Ok((bytes, More::Follows)) => self.send(bytes).await?,
+                Ok((bytes, More::Ends)) => return self.send(bytes).await.map(Ok),
+                Err(error) => return Ok(Err(error)),
             }
         }
     }
 
     /// Ends the connection within a message. Where its end is the end of the message, only a reset tells the peer.
     async fn cut(&mut self, framing: Framing, error: io::Error) -> io::Result<()> {
-        if framing == Framing::Close {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
+        // That the peer has not sent its body is no fault of ours.
+        if BodyError::among(&error).is_none() {
+            log(format_args!("a response was cut: {error}"));
         }
-        self.close().await?;
+        if framing != Framing::Close {
+            self.close().await?;
+            self.transport.end_message(framing);
+        }
         Err(error)
     }
 
-    /// Fills a chunk until it is full or the reader has no more for now. While there is nothing, what was written leaves.
-    async fn fill(&mut self, chunk: &mut Chunk, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<More> {
-        poll_fn(|cx| {
-            loop {
-                let room = chunk.room();
-                if room.is_empty() {
-                    return Poll::Ready(Ok(More::Follows));
-                }
-                match (Pin::new(&mut *reader).poll_read(cx, room).map_err(report)?, chunk.more()) {
-                    (Poll::Ready(0), _) => return Poll::Ready(Ok(More::Ends)),
-                    (Poll::Ready(count), _) => chunk.fill(count).map_err(report)?,
-                    (Poll::Pending, Some(more)) => return Poll::Ready(Ok(more)),
-                    (Poll::Pending, None) => return self.poll_meanwhile(cx),
-                }
-            }
-        })
-        .await
-    }
-
-    /// Sends what has been written, and `more` behind it.
-    async fn send(&mut self, mut more: &[u8]) -> io::Result<()> {
-        poll_fn(|cx| self.with(|wire| wire.poll_send(cx, &mut more))).await
-    }
-
-    /// Drops what the handler left of the body; whether the next request can be read.
+    /// Drops what the handler has left of the body, and returns whether the next request can be read.
     async fn discard_body(&mut self) -> io::Result<bool> {
-        self.with(Wire::end_body);
-        if self.with(|wire| wire.body.is_done()) {
+        self.body.end_pipe();
+        if self.body.is_done() {
             return Ok(true);
         }
         self.send(b"").await?;
-        let Limits { unread_bytes_max: mut left, body_timeout, .. } = *self.limits;
-        let discard = poll_fn(|cx| self.with(|wire| wire.poll_discard(cx, &mut left)));
-        match within(body_timeout, discard).await {
-            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
-            discarded => discarded.unwrap_or(Ok(false)),
-        }
+        let mut left = self.limits.unread_bytes_max;
+        poll_fn(|cx| self.body.poll_discard(cx, &mut self.transport, &mut left)).await
     }
 
-    /// Serves the protocol that the connection was upgraded to. If the server is to end, it reads the end of the stream.
-    async fn hand_over(&mut self, upgrade: Upgrade) -> io::Result<()> {
+    /// Serves the protocol that the connection was upgraded to. If the server is to end, the future finds the end of what it
+    /// reads.
+    async fn upgrade(&mut self, upgrade: Upgrade) -> io::Result<()> {
         self.send(b"").await?;
-        let mut served = upgrade(Box::new(Tunnel(self.share())));
+        // Until the stream is taken back, the connection has one that is at its end.
+        let (mut stream, mut input): (Box<dyn Duplex>, _) = (Box::new(Cursor::new(Vec::new())), Default::default());
+        self.transport.swap(&mut stream, &mut input);
+        let upgraded = UpgradedStream::new(stream, input, self.limits.write_timeout);
+        let mut served = upgrade(Box::new(upgraded.clone()));
         poll_fn(|cx| {
-            if self.place.poll_draining(cx).is_ready() {
-                self.with(Wire::end);
+            if self.registration.poll_ending(cx).is_ready() {
+                upgraded.end();
             }
             served.as_mut().poll(cx)
         })
         .await;
+        if let Some((mut stream, mut input)) = upgraded.take() {
+            self.transport.swap(&mut stream, &mut input);
+        }
         self.close().await
     }
 
     /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).
     async fn close(&mut self) -> io::Result<()> {
-        self.with(Wire::end_body);
+        self.body.end_pipe();
         self.send(b"").await?;
-        poll_fn(|cx| self.with(|wire| Pin::new(&mut wire.timed).poll_close(cx))).await?;
-        self.with(|wire| wire.timed.note_progress());
-        let linger = poll_fn(|cx| self.with(|wire| wire.poll_linger(cx, LINGER_PAUSE)));
-        within(LINGER_TIME, linger).await;
+        poll_fn(|cx| self.transport.poll_close(cx)).await?;
+        let mut is_sending = !self.transport.unread().is_empty() || !self.body.is_done();
+        let start = self.registration.now();
+        poll_fn(|cx| {
+            let mut room = [0; DISCARD_BYTES];
+            loop {
+                match self.transport.poll_read(cx, &mut room, Some(Waiting::Linger)) {
+                    Poll::Ready(Ok(1..)) if self.registration.now() - start < LINGER_TIME => {
+                        is_sending = true;
+                        self.transport.progress(Waiting::Linger);
+                    }
+                    Poll::Pending if is_sending => return Poll::Pending,
+                    _ => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
         Ok(())
     }
 }
 
-/// Writes the head of a response, or nothing.
-fn write_head(
-    output: &mut Vec<u8>,
-    response: &Response,
-    framing: Framing,
-    version: Version,
-    persistence: Persistence,
-) -> Result<Persistence, Error> {
-    let start = output.len();
-    let mut encoder = Encoder::new(output, response.status(), persistence);
-    if let Some(content_type) = response.content_type() {
-        encoder.line("content-type", content_type.as_bytes());
-    }
-    for (name, value) in response.fields() {
-        if let Err(invalid) = encoder.field(name, value) {
-            output.truncate(start);
-            return Err(io::Error::other(invalid).into());
+/// Fills a chunk until it is full or the reader has no more for now.
+fn poll_fill_chunk(
+    cx: &mut TaskContext<'_>,
+    chunk: &mut Chunk,
+    reader: &mut Reader,
+    registration: &Registration<'_>,
+) -> Poll<io::Result<More>> {
+    loop {
+        ready!(registration.poll_turn(cx));
+        let room = chunk.room();
+        if room.is_empty() {
+            return Poll::Ready(Ok(More::Follows));
+        }
+        match (reader.as_mut().poll_read(cx, room)?, chunk.more()) {
+            (Poll::Ready(0), _) => return Poll::Ready(Ok(More::Ends)),
+            (Poll::Ready(count), _) => {
+                chunk.fill(count).map_err(io::Error::other)?;
+                registration.count(0);
+            }
+            (Poll::Pending, Some(more)) => return Poll::Ready(Ok(more)),
+            (Poll::Pending, None) => return Poll::Pending,
         }
     }
-    Ok(encoder.finish(framing, version))
-}
-
-/// Reports why a message is not completed.
-fn report(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    let error = io::Error::other(error);
-    log(format_args!("a response was cut: {error}"));
-    error
 }

@@ -1,14 +1,15 @@
-//! Errors with a status.
-//!
-//! [`Error`] is http-types' own. What is kept here is which messages a peer may read: those below 500, and those that
-//! [`create_error`] was given.
+//! Errors with a status, and what of an error the client reads: messages below 500, and those given to [`create_error`].
 
+use std::backtrace::BacktraceStatus;
 use std::convert::identity;
+use std::error::Error as StdError;
 use std::fmt::{self, Debug, Display};
-use std::io::{self, Write};
-use std::sync::LazyLock;
+use std::io;
+use std::iter;
 
-use http_types::{Error, StatusCode};
+use http_types::{Error, Method, StatusCode};
+
+use super::log::{MODE, Mode, log};
 
 /// The result of a handler, and of whatever it calls here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -47,17 +48,31 @@ impl IntoStatus for u16 {
     }
 }
 
-/// A message that the peer may read. Private, so that only [`create_error`] can mark one.
-#[derive(Debug)]
-struct Shown(String);
+/// The reason phrase of a status (RFC 9110, 15), which http-types has wrong for some.
+pub(super) fn reason_phrase(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NonAuthoritativeInformation => "Non-Authoritative Information",
+        StatusCode::ImUsed => "IM Used",
+        StatusCode::MultipleChoice => "Multiple Choices",
+        StatusCode::NotModified => "Not Modified",
+        StatusCode::PayloadTooLarge => "Content Too Large",
+        StatusCode::RequestedRangeNotSatisfiable => "Range Not Satisfiable",
+        StatusCode::UnprocessableEntity => "Unprocessable Content",
+        _ => status.canonical_reason(),
+    }
+}
 
-impl Display for Shown {
+/// A message that the client may read. It is private, so that only [`create_error`] can mark one.
+#[derive(Debug)]
+struct PublicMessage(String);
+
+impl Display for PublicMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Makes an error whose message the peer is shown, whatever the status.
+/// Makes an error whose message the client reads, whatever the status.
 ///
 /// A status that http-types does not know makes it a 500, and the log says so.
 ///
@@ -74,10 +89,10 @@ impl Display for Shown {
 /// assert_eq!(response.status(), 429);
 /// ```
 pub fn create_error(status: impl IntoStatus, message: impl Display) -> Error {
-    status.into_status().map_or_else(identity, |status| Error::from_str(status, Shown(message.to_string())))
+    status.into_status().map_or_else(identity, |status| Error::from_str(status, PublicMessage(message.to_string())))
 }
 
-/// Makes an error whose message the peer is shown, and keeps the original for whoever looks into it.
+/// Makes an error whose message the client reads, and keeps the original for the log.
 ///
 /// `downcast_ref` finds the original, and the log shows the chain of causes from it.
 ///
@@ -90,15 +105,25 @@ pub fn create_error(status: impl IntoStatus, message: impl Display) -> Error {
 /// assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
 /// ```
 pub fn create_error_from(status: impl IntoStatus, message: impl Display, original: impl Into<Error>) -> Error {
-    let shown = |status| Error::new(status, original.into().into_inner().context(Shown(message.to_string())));
+    let shown = |status| Error::new(status, original.into().into_inner().context(PublicMessage(message.to_string())));
     status.into_status().map_or_else(identity, shown)
+}
+
+/// Makes a 400 that says what of a request is invalid, in the words of whoever parsed it. A fault of the body says so itself,
+/// and has a status of its own.
+pub(super) fn invalid(part: &str, error: impl Into<Error> + Display) -> Error {
+    let message = format!("Invalid {part}: {error}");
+    match with_body_status(error.into()) {
+        error if BodyError::among(error.as_ref()).is_some() => error,
+        error => create_error_from(StatusCode::BadRequest, message, error),
+    }
 }
 
 /// Gives a failure a status: `.status(403)?`.
 pub trait Status<T> {
     /// Turns a failure into an [`Error`] with this status; a success stays as it is.
     ///
-    /// A status below 500 shows the error's message to the peer. A `None` has no message but the status's own.
+    /// With a status below 500 the client reads the error's message. A `None` has the status's reason phrase as its message.
     ///
     /// # Errors
     ///
@@ -131,48 +156,112 @@ impl<T, E: Into<Error>> Status<T> for Result<T, E> {
 
 impl<T> Status<T> for Option<T> {
     fn status(self, status: impl IntoStatus) -> Result<T> {
-        let named = |status: StatusCode| Error::from_str(status, status.canonical_reason());
+        let named = |status: StatusCode| Error::from_str(status, reason_phrase(status));
         self.ok_or_else(|| status.into_status().map_or_else(identity, named))
     }
 }
 
-/// Says what a peer is told of an error: its status, and its message or the status's reason phrase. The log gets the rest.
-pub(super) fn disclose(error: Error) -> (StatusCode, String) {
+/// Why the content of a request cannot be read. It is inside of an [`io::Error`], and carries the status that answers it to
+/// wherever that surfaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyError {
+    status: StatusCode,
+    reason: &'static str,
+}
+
+impl BodyError {
+    pub(super) const TOO_SLOW: BodyError = BodyError { status: StatusCode::RequestTimeout, reason: "too slow" };
+    pub(super) const ANSWERED: BodyError =
+        BodyError { status: StatusCode::InternalServerError, reason: "the request has been answered" };
+
+    pub(super) const fn malformed(reason: &'static str) -> Self {
+        BodyError { status: StatusCode::BadRequest, reason }
+    }
+
+    fn of_io(error: &(dyn StdError + 'static)) -> Option<BodyError> {
+        error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref().copied()
+    }
+
+    /// Finds it among the causes of an error.
+    pub(super) fn among(error: &(dyn StdError + 'static)) -> Option<BodyError> {
+        chain(error).find_map(BodyError::of_io)
+    }
+}
+
+impl Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            StatusCode::RequestTimeout => f.write_str("Body took too long"),
+            _ => write!(f, "Invalid body: {}", self.reason),
+        }
+    }
+}
+
+impl StdError for BodyError {}
+
+impl From<BodyError> for io::Error {
+    fn from(error: BodyError) -> Self {
+        let kind = match error.status {
+            StatusCode::RequestTimeout => io::ErrorKind::TimedOut,
+            StatusCode::BadRequest => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Gives an error that comes from reading a body the status of that fault, in place of 500, which `?` gives, and of 422,
+/// which http-types does.
+pub(super) fn with_body_status(mut error: Error) -> Error {
+    let is_default = matches!(error.status(), StatusCode::InternalServerError | StatusCode::UnprocessableEntity);
+    if let Some(fault) = BodyError::among(error.as_ref()).filter(|_| is_default) {
+        error.set_status(fault.status);
+    }
+    error
+}
+
+/// The status and the message that answer an error: its own message below 500 or from [`create_error`], else the reason
+/// phrase. A server's fault is logged, with the start of the request where that is known.
+pub(super) fn client_message(error: Error, request: Option<(Method, &str)>) -> (StatusCode, String) {
+    let error = with_body_status(error);
     let status = error.status();
-    let is_ours = status.is_server_error();
-    let mut message = match error.downcast_ref::<Shown>() {
-        Some(Shown(message)) if is_ours => message.clone(),
-        None if is_ours => status.canonical_reason().to_owned(),
+    let is_public = status.is_client_error() || error.downcast_ref::<PublicMessage>().is_some();
+    let mut message = match error.downcast_ref::<PublicMessage>() {
+        Some(PublicMessage(message)) if !status.is_client_error() => message.clone(),
+        None if status.is_server_error() => reason_phrase(status).to_owned(),
         _ => error.to_string(),
     };
-    if is_ours || *MODE == Mode::Development {
-        let report = format!("{:?}", error.into_inner());
-        log(format_args!("{status}: {report}"));
-        if *MODE == Mode::Development {
-            message = format!("{message}\n\n{report}");
+    if status.is_server_error() || *MODE == Mode::Development {
+        let mut causes = causes(&error);
+        let start = request.map_or(String::new(), |(method, path)| format!("{method} {path}: "));
+        if *MODE != Mode::Development {
+            log(format_args!("{start}{}: {}", u16::from(status), causes.join(": ")));
+            return (status, message);
+        }
+        log(format_args!("{start}{}: {}", u16::from(status), causes.join("\n    caused by: ")));
+        causes.retain(|cause| *cause != message);
+        message = iter::once(message).chain(causes).collect::<Vec<_>>().join("\ncaused by: ");
+        let error = error.into_inner();
+        if !is_public && error.backtrace().status() == BacktraceStatus::Captured {
+            log(error.backtrace());
         }
     }
     (status, message)
 }
 
-/// Prints a line of the server's own on stderr.
-pub(super) fn log(line: impl Display) {
-    if *MODE != Mode::Test {
-        // A log that cannot be written is no reason to answer nobody: `eprintln!` would panic.
-        let _ = writeln!(io::stderr(), "micro-smol: {line}");
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| (*error).source())
+}
+
+/// The messages of an error and its causes; one that stands at the end of the message before it is left out.
+fn causes(error: &Error) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in chain(error.as_ref()) {
+        let text = cause.to_string();
+        if !texts.last().is_some_and(|last| last.ends_with(&text)) {
+            texts.push(text);
+        }
     }
+    texts
 }
-
-/// What `MICRO_ENV` says, read once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    Production,
-    Development,
-    Test,
-}
-
-pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match std::env::var("MICRO_ENV").as_deref() {
-    Ok("development") => Mode::Development,
-    Ok("test") => Mode::Test,
-    _ => Mode::Production,
-});

@@ -1,39 +1,85 @@
-//! [`Handler`]: the one function of a service; [`respond`]: its answer, whatever happens in it.
+//! [`Handler`]: the one function of a service; [`respond`]: its response, whatever happens in it.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_lite::FutureExt;
-use http_types::StatusCode;
+use std::future::poll_fn;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use super::error::Result;
+use super::http1::Head;
+use super::into_response::IntoResponse;
 use super::request::Request;
-use super::response::{IntoResponse, Response, send_error, text};
+use super::response::Response;
 
-/// A service: an async function from a [`Request`] to anything that [`IntoResponse`] takes.
+/// What a handler answers, once it is awaited.
+pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
+
+/// A service: an async function from a [`Request`] to anything that [`IntoResponse`] converts.
 ///
 /// Every `async fn(Request) -> impl IntoResponse` is one, and so is a closure, async or returning a future. The future
 /// need not be `Send`: a connection stays on one thread. The function itself is shared by all workers, so what it
-/// captures must be `Sync`.
+/// captures must be `Send + Sync`. A `Box<dyn Handler>` is a handler as well, so that a router is a list of them.
 ///
-/// The future is dropped, wherever it waits, when the peer resets the connection or the server is cut. A peer that only says
-/// that it sends no more is still answered.
+/// The future lives while it answers, in memory of its own: what it holds costs an idle connection nothing. It is dropped, wherever
+/// it waits, when the peer resets the connection or the server is cut. A peer that has only said that it sends no more is
+/// still answered.
 ///
-/// A closure that uses its argument wants its type, `async |req: Request| …`; one that uses `?` wants a return type.
+/// Annotate the argument of a closure that uses it: `async |req: Request| …`. A closure that uses `?` needs a return type.
 ///
 /// # Examples
 ///
-/// Composition instead of middleware: a function from handler to handler.
+/// Composition instead of middleware: a function from handler to handler. This one lets a field reach every response, also
+/// those to errors, because [`respond`] makes a response of whatever happens:
 ///
 /// ```
-/// use micro_smol::{Handler, Request, respond, send};
+/// use micro_smol::{Handler, Request, create_error, respond};
 ///
-/// fn handle_errors(handler: impl Handler) -> impl Handler {
-///     async move |req: Request| handler.call(req).await.or_else(|_| send(500, "My custom error!"))
+/// fn with_cors(handler: impl Handler) -> impl Handler {
+///     async move |req: Request| respond(&handler, req).await.with_header("access-control-allow-origin", "*")
 /// }
 ///
-/// let handler = handle_errors(|_| async { std::fs::read("/nowhere") });
-/// let response = smol::block_on(respond(&handler, Request::default()));
-/// assert_eq!(response.status(), 500);
+/// let handler = with_cors(async |_req: Request| Err::<(), _>(create_error(404, "No such tea")));
+/// let response = smol::block_on(respond(&handler, Request::get("/tea")));
+/// assert_eq!(response.status(), 404);
+/// assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+/// ```
+///
+/// Errors of your own have their statuses in a wrapper, and a wrapper hands values to the handler with
+/// [`ext_mut`](Request::ext_mut):
+///
+/// ```
+/// use micro_smol::{Handler, Request, Result, create_error_from, respond};
+/// use std::{error::Error, fmt};
+///
+/// #[derive(Debug)]
+/// enum ShopError {
+///     SoldOut,
+/// }
+///
+/// impl fmt::Display for ShopError {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         f.write_str("sold out")
+///     }
+/// }
+///
+/// impl Error for ShopError {}
+///
+/// fn with_statuses(handler: impl Handler) -> impl Handler {
+///     async move |req: Request| {
+///         handler.call(req).await.map_err(|error| match error.downcast_ref() {
+///             Some(ShopError::SoldOut) => create_error_from(410, "No more of it", error),
+///             None => error,
+///         })
+///     }
+/// }
+///
+/// async fn buy(_req: Request) -> Result<(), ShopError> {
+///     Err(ShopError::SoldOut)
+/// }
+///
+/// assert_eq!(smol::block_on(respond(&with_statuses(buy), Request::post("/tea"))).status(), 410);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
@@ -60,7 +106,7 @@ pub trait Handler: Send + Sync + 'static {
     /// let response = smol::block_on(handler.call(Request::default())).unwrap();
     /// assert_eq!(response.status(), 200);
     /// ```
-    fn call(&self, req: Request) -> impl Future<Output = Result<Response>>;
+    fn call(&self, req: Request) -> Answer<'_>;
 }
 
 impl<F> Handler for F
@@ -68,13 +114,38 @@ where
     F: AsyncFnOfRequest + Send + Sync + 'static,
     F::Output: IntoResponse,
 {
-    async fn call(&self, req: Request) -> Result<Response> {
-        self.start(req).await.into_response()
+    fn call(&self, req: Request) -> Answer<'_> {
+        match size_of_output(|| self.start(Request::default())) {
+            LARGE_BYTES.. => answer_in_two_boxes(self, req),
+            _ => answer_in_one_box(self, req),
+        }
     }
 }
 
-/// `AsyncFn(Request) -> Output` by another name: of a function that is not async rustc would say that what it returns is not
-/// a future, and nothing of handlers.
+/// A future of this size is not moved within the stack, where it stands several times without optimisation.
+const LARGE_BYTES: usize = 64 * 1024;
+
+fn size_of_output<T>(_make: impl FnOnce() -> T) -> usize {
+    size_of::<T>()
+}
+
+fn answer_in_one_box<F: AsyncFnOfRequest<Output: IntoResponse>>(handler: &F, req: Request) -> Answer<'_> {
+    Box::pin(async { handler.start(req).await.into_response() })
+}
+
+fn answer_in_two_boxes<F: AsyncFnOfRequest<Output: IntoResponse>>(handler: &F, req: Request) -> Answer<'_> {
+    let future = Box::pin(handler.start(req));
+    Box::pin(async { future.await.into_response() })
+}
+
+impl Handler for Box<dyn Handler> {
+    fn call(&self, req: Request) -> Answer<'_> {
+        (**self).call(req)
+    }
+}
+
+/// `AsyncFn(Request) -> Output` by another name. Of a function that is not async, rustc would say that its output is not a
+/// future, and would not mention handlers.
 pub trait AsyncFnOfRequest {
     type Output;
 
@@ -90,9 +161,10 @@ impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
     }
 }
 
-/// Answers a request as the server does, without a socket; for tests and for embedding.
+/// Answers a request as the server does, without a socket; for tests, for wrappers and for embedding.
 ///
-/// It never fails: an error becomes the response of [`send_error`], a panic a 500.
+/// It never fails: an error becomes the response that [`send_error`](super::send_error) makes, a panic a 500, and so does a
+/// response with a field or a status that cannot be sent. The response to a HEAD, a 204 and a 304 have no content.
 ///
 /// # Examples
 ///
@@ -106,11 +178,46 @@ impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
 /// let response = smol::block_on(respond(&handler, Request::default()));
 /// assert_eq!(response.status(), 500);
 /// ```
-pub async fn respond(handler: &impl Handler, request: Request) -> Response {
-    match AssertUnwindSafe(async { handler.call(request).await }).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => send_error(error),
-        // The panic hook has reported it.
-        Err(_) => text(StatusCode::InternalServerError, StatusCode::InternalServerError.canonical_reason()),
+pub async fn respond(handler: &dyn Handler, request: Request) -> Response {
+    let mut exchange = Exchange::start(handler, request);
+    poll_fn(|cx| exchange.poll_response(cx)).await
+}
+
+/// A request that is being answered, whatever happens in its handler.
+pub(super) struct Exchange<'a> {
+    head: Arc<Head>,
+    /// None after a panic.
+    answer: Option<Answer<'a>>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn start(handler: &'a dyn Handler, request: Request) -> Self {
+        Exchange { head: request.head().clone(), answer: survive(|| handler.call(request)) }
+    }
+
+    /// Ready with the response as it is to be sent; not called again then.
+    pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
+        let (method, path) = (self.head.method(), self.head.path());
+        let answered = self.answer.as_mut().and_then(|answer| survive(|| answer.as_mut().poll(cx)));
+        let mut response = match answered {
+            Some(answered) => ready!(answered).unwrap_or_else(|error| Response::of_error(error, method, path)),
+            None => Response::of_panic(),
+        };
+        response.finish(method, path);
+        Poll::Ready(response)
+    }
+}
+
+/// Calls a function; `None` if it panics, which the panic hook has reported.
+pub(super) fn survive<T>(call: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(output) => Some(output),
+        Err(payload) => {
+            // What a panic carries may panic in its turn when it is dropped.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                mem::forget(payload);
+            }
+            None
+        }
     }
 }

@@ -16,20 +16,21 @@
 //!
 //! # The way of a request
 //!
-//! [`Request`] says what was received: method, path, fields. [`json`](json()), [`text`] and [`buffer`] read its content, up to a
-//! limit. What the handler returns becomes the response: [`IntoResponse`] has the table. [`send`] gives a value a status,
-//! [`stream`] sends what a reader yields, [`upgrade`](upgrade()) hands the connection over. Any error becomes a response with
-//! `?`; [`create_error`] makes one whose message the peer may read, and [`Status`] gives any other its status.
+//! [`Request`] has what was received: method, path, query, fields. [`json`](json()), [`text`], [`buffer`] and [`form`] read its
+//! content, up to a limit. What the handler returns becomes the response: [`IntoResponse`] has the table. [`send`] gives a
+//! value a status, [`stream`] and [`chunks`] send content piece by piece, [`upgrade`](upgrade()) hands the connection over. Any
+//! error becomes a response with `?`. [`create_error`] makes one whose message the client reads, and [`Status`] gives any other
+//! error its status.
 //!
 //! ```
-//! use micro_smol::{Method, Request, Response, Result, create_error, http_types, json, respond, send};
+//! use micro_smol::{Method, Request, Response, Result, create_error, json, respond, send};
 //! use serde_json::Value;
 //!
-//! async fn handler(mut req: Request) -> Result<Response> {
+//! async fn handler(req: Request) -> Result<Response> {
 //!     match (req.method(), req.path()) {
-//!         (Method::Get, "/") => send(200, "POST a list of numbers to /sum"),
+//!         (Method::Get | Method::Head, "/") => send(200, "POST a list of numbers to /sum"),
 //!         (Method::Post, "/sum") => {
-//!             let numbers: Vec<i64> = json(&mut req).limit("10kb").await?;
+//!             let numbers: Vec<i64> = json(&req).limit("10kb").await?;
 //!             send(200, json!({ "sum": numbers.iter().sum::<i64>() }))
 //!         }
 //!         (_, path) => Err(create_error(404, format_args!("There is no {path}"))),
@@ -37,73 +38,95 @@
 //! }
 //!
 //! // A test needs no socket.
-//! let ask = |method, path: &str, content: &str| {
-//!     let mut request = http_types::Request::new(method, format!("http://localhost{path}").as_str());
-//!     request.set_body(content);
-//!     smol::block_on(respond(&handler, request.into()))
-//! };
-//! let mut response = ask(Method::Post, "/sum", "[1, 2, 3]");
+//! let ask = |req| smol::block_on(respond(&handler, req));
+//! let mut response = ask(Request::post("/sum").with_body("[1, 2, 3]"));
 //! assert_eq!(smol::block_on(response.body_json::<Value>()).unwrap(), json!({ "sum": 6 }));
-//! assert_eq!(ask(Method::Post, "/sum", "one").status(), 400);
-//! assert_eq!(ask(Method::Get, "/tea", "").status(), 404);
+//! assert_eq!(ask(Request::post("/sum").with_body("one")).status(), 400);
+//! assert_eq!(ask(Request::get("/tea")).status(), 404);
 //! ```
+//!
+//! # Composition
+//!
+//! There is no middleware: a wrapper is a function from [`Handler`] to `Handler`. It changes the request or the response, answers
+//! errors in its own way, or leaves a value for the handler with [`Request::ext_mut`]. [`respond`] inside a wrapper makes a
+//! response of an error, too. `Box<dyn Handler>` is a `Handler`, so a router is a list of them.
 //!
 //! # Where it runs
 //!
-//! [`run`] is the whole `main` of a service; [`serve`] is the same as a value, to be told where to listen, with how many
-//! workers and within which [`Limits`]; [`listen`] is a server for a test, on a port of its own; [`serve_connection`] serves any
-//! stream of bytes, such as TLS.
+//! [`run`] is the whole `main` of a service. [`serve`] makes a server, which listens where it is told, with a number of workers
+//! and within [`Limits`]. [`listen`] starts a server for a test, on a free port. [`serve_connection`] serves any stream of bytes,
+//! such as TLS.
 //!
-//! Each worker is a thread with its own executor, and a connection stays on the one that accepted it: a handler's future need
-//! not be `Send`, and no lock is shared between workers. In return a handler must not block its thread: what does belongs into
-//! [`smol::unblock`]. What the handler captures is shared by all workers, so it is `Send + Sync`; see [`Handler`] for that, and
-//! for composition in the place of middleware.
+//! Each worker is a thread with its own executor. A connection stays on the worker that accepted it, so a handler's future need
+//! not be `Send`. All workers share the handler, so it is `Send + Sync`. A handler must not block its thread: use
+//! [`smol::unblock`] for work that blocks.
+//!
+//! When the server is told to stop, it answers the requests that have come. An endless stream ends with [`Request::stopping`].
 //!
 //! # What it stands on
 //!
-//! Requests and responses are those of [`http_types`], built when they are first used; [`smol`] has timers, files and sockets;
-//! [`serde_json`] has values, and its macro is here as [`json!`]. All three are re-exported. `MICRO_ENV=development` shows errors
-//! in full and indents JSON; `MICRO_ENV=test` keeps the log silent.
+//! [`http_types`] has the vocabulary: [`Method`], [`StatusCode`], [`Version`], [`Mime`], [`Url`], [`Body`], [`Error`] and
+//! [`Extensions`]. [`Request`] and [`Response`] are plain structs of this crate; `From` converts them from and to those of
+//! http-types, for code that wants that API. [`smol`] has timers, files and sockets. [`serde_json`] has values, and its macro is
+//! here as [`json!`]. All three crates are re-exported.
+//!
+//! With `MICRO_ENV=development` errors are shown in full and JSON is indented; with `MICRO_ENV=test` nothing is logged.
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-// In the order in which things flow: a file uses only those above it.
-mod limits;
+// In the order in which a request flows: a file uses only those above it.
+mod log;
 mod error;
-mod h1;
-mod kept;
+mod limits;
+mod http1;
+mod payload;
 mod request;
 mod response;
+mod into_response;
 mod content;
 mod handler;
 mod upgrade;
-mod deadline;
-mod drain;
-mod timed;
-mod wire;
 mod connection;
-mod poller;
-mod endpoint;
 mod server;
-mod healthcheck;
 #[doc(hidden)]
 pub mod cli;
-mod testing;
+
+/// What a simulation of connections needs beside the public API: a list of connections with a time of its own.
+#[doc(hidden)]
+pub mod simulation {
+    use std::io;
+
+    pub use super::connection::{Connections, Registration};
+    use super::{Handler, Limits, Upgraded, connection, request};
+
+    /// Serves a stream as one of a list of connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_connection`](super::serve_connection).
+    pub async fn serve(
+        stream: Upgraded,
+        registration: &Registration<'_>,
+        handler: &dyn Handler,
+        limits: &Limits,
+    ) -> io::Result<()> {
+        connection::serve_stream((stream, None), request::Context::default(), registration, handler, limits).await
+    }
+}
 
 pub use cli::run;
 pub use connection::serve_connection;
-pub use content::{Content, buffer, json, text};
+pub use content::{Content, buffer, form, json, text};
 pub use error::{IntoStatus, Result, Status, create_error, create_error_from};
-pub use handler::{Handler, respond};
-pub use kept::Limit;
-pub use limits::Limits;
+pub use handler::{Answer, Handler, respond};
+pub use into_response::{IntoResponse, Json, Streamed, chunks, send, stream};
+pub use limits::{Limit, Limits};
 pub use request::Request;
-pub use response::{IntoResponse, Json, Response, Stream, Upgraded, send, send_error, stream};
-pub use server::{Running, Server, serve};
-pub use testing::listen;
+pub use response::{Response, Upgraded, send_error};
+pub use server::{Running, Server, listen, serve};
 pub use upgrade::upgrade;
 
-pub use http_types::{self, Body, Error, Method, Mime, StatusCode, Url};
+pub use http_types::{self, Body, Error, Extensions, Method, Mime, StatusCode, Url, Version};
 pub use serde_json::{self, json};
 pub use smol;
 

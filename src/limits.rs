@@ -1,11 +1,17 @@
-//! [`Limits`]: what one peer may take.
+//! [`Limits`]: what one peer may use; [`Limit`]: how much content a handler reads.
 
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::io;
 use std::time::Duration;
+
+use super::error::{Result, create_error};
 
 /// How much of the server one connection may use.
 ///
-/// Sizes are in bytes and inclusive: exactly the limit is accepted. What is above it is answered with the status named
-/// at the field, and the connection is closed.
+/// Sizes are in bytes and inclusive: exactly the limit is accepted. A message above a limit is answered with the status
+/// named at the field, and the connection is closed. A time that is zero has passed at once; one that is too long to be
+/// added to the clock never passes.
 ///
 /// # Examples
 ///
@@ -17,29 +23,33 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The request line without its line end: 414 above. The default is 8 KiB.
+    /// The request line without its line end. A longer one is answered with 414. The default is 8 KiB.
     pub request_line_bytes_max: usize,
-    /// The whole head, with the empty line that ends it: 431 above. The default is 16 KiB.
+    /// The whole head, with the empty line that ends it. A larger one is answered with 431. The default is 16 KiB.
     pub head_bytes_max: usize,
-    /// The number of field lines in a head: 431 above. The default is 100; a number above 256 counts as 256.
+    /// The number of field lines in a head. A head with more is answered with 431. The default is 100; a number above 256
+    /// counts as 256.
     pub field_lines_max: usize,
-    /// From the first byte of a head to its end; on a new connection, from its start: 408 above, if a byte has come.
-    /// The default is 10 seconds.
+    /// From the first byte of a head to its end; on a new connection, from its start. A slower head is answered with 408; if
+    /// no byte has come, the connection is closed. The default is 10 seconds.
     pub head_timeout: Duration,
-    /// From a response to the next request: closed above. The default is 75 seconds, longer than the usual balancer's 60.
+    /// From a response to the first byte of the next request. The connection is closed after it. The default is 75 seconds,
+    /// longer than the 60 of most balancers.
     pub idle_timeout: Duration,
-    /// Between bytes of a message body that the handler waits for: 408 above. The default is 30 seconds.
+    /// Between bytes of a message body that the handler waits for. A slower body makes the read fail with 408. The default is
+    /// 30 seconds.
     pub body_timeout: Duration,
-    /// What is read of a message body that the handler left unread, to keep the connection: closed above.
-    /// The default is 64 KiB.
+    /// How much of a message body that the handler left unread is read, to keep the connection. Above it the connection is
+    /// closed. The default is 64 KiB.
     pub unread_bytes_max: usize,
-    /// Between bytes of a response that the peer takes: the connection is reset above. The default is 30 seconds.
+    /// Between bytes of a response that the peer takes. The connection is reset after it. If the peer has said that it sends
+    /// no more, it is also the time in which the handler has to make progress with its response. The default is 30 seconds.
     pub write_timeout: Duration,
-    /// How long a server that was told to stop waits for its connections; what is not done then is cut.
-    /// The default is 8 seconds: Docker kills after 10.
+    /// How long a server that was told to stop waits for its connections. Those that are still open are then cut. The
+    /// default is 8 seconds, because Docker kills after 10.
     pub drain_timeout: Duration,
-    /// The number of open connections: no more are accepted at the limit. The default is as many as the process may have
-    /// descriptors, less an eighth for other uses; a larger number counts as that. The soft limit is raised to the hard
+    /// The number of open connections. At the limit, new ones wait in the backlog. The default is as many as the process may
+    /// have descriptors, less an eighth for other uses; a larger number counts as that. The soft limit is raised to the hard
     /// one when a server starts.
     pub connections_max: usize,
 }
@@ -59,4 +69,75 @@ impl Default for Limits {
             connections_max: usize::MAX,
         }
     }
+}
+
+/// The most content that [`json`](super::json()), [`text`](super::text()), [`buffer`](super::buffer()) or
+/// [`form`](super::form()) reads: a number of bytes, or a string.
+///
+/// A string is a number and a unit, `b`, `kb`, `mb` or `gb`, without case and in powers of 1024: `"100kb"`, `"1.5MB"`.
+/// A number without a unit counts bytes. A string of another form makes the call fail with 500, and the log says so.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::Limit;
+///
+/// assert_eq!(Limit::from("1.5mb").to_string(), "1.5mb");
+/// assert_eq!(Limit::from(100).to_string(), "100");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    bytes: Option<u64>,
+    text: Cow<'static, str>,
+}
+
+impl Limit {
+    pub(super) const DEFAULT: Limit = Limit { bytes: Some(1024 * 1024), text: Cow::Borrowed("1mb") };
+
+    /// How many bytes more than these are above the limit.
+    pub(super) fn bytes_above(&self, length: usize) -> usize {
+        let limit = self.bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        limit.saturating_sub(length).saturating_add(1)
+    }
+
+    /// Fails if so many bytes are above the limit, or if the limit is malformed.
+    pub(super) fn check(&self, length: u64) -> Result<()> {
+        match self.bytes {
+            Some(bytes) if length <= bytes => Ok(()),
+            Some(_) => Err(create_error(413, format_args!("Body exceeded {self} limit"))),
+            None => Err(io::Error::other(format!("cannot understand the limit {:?}", self.text)).into()),
+        }
+    }
+}
+
+/// Writes the limit as the caller gave it.
+impl Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<usize> for Limit {
+    fn from(bytes: usize) -> Self {
+        Limit { bytes: Some(bytes as u64), text: bytes.to_string().into() }
+    }
+}
+
+impl From<&str> for Limit {
+    fn from(text: &str) -> Self {
+        Limit { bytes: parse_size(text), text: text.to_owned().into() }
+    }
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let unit: u64 = match unit.trim_start() {
+        "" | "b" => 1,
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    Some((number.parse::<f64>().ok()? * unit as f64) as u64)
 }

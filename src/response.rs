@@ -1,60 +1,30 @@
-//! [`Response`], what becomes one ([`IntoResponse`]), and `send`, `send_error`, `Json` and `stream`.
+//! [`Response`]: what a handler answers; and `send_error`.
 
 use std::borrow::Cow;
-use std::fmt::{self, Debug};
+use std::fmt;
 use std::io;
 use std::mem;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use futures_lite::io::{BufReader, Cursor, empty};
+use futures_lite::io::{BufReader, Cursor};
 use futures_lite::{AsyncRead, AsyncWrite};
-use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http_types::{Body, Error, StatusCode};
-use serde::Serialize;
+use http_types::headers::{HeaderName, HeaderValue};
+use http_types::{Body, Error, Method, Mime, StatusCode};
+use serde::de::DeserializeOwned;
 
-use super::error::{IntoStatus, MODE, Mode, Result, Status, disclose};
-use super::kept::keep_type;
+use super::error::{IntoStatus, Result, client_message, reason_phrase};
+use super::http1::Fields;
+use super::payload::keep_type;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json; charset=utf-8";
-const BYTES: &str = "application/octet-stream";
-
-/// Makes a response of a status and a value.
-///
-/// The status replaces the one that the value has by itself.
-///
-/// # Errors
-///
-/// Whatever the conversion of the value fails with; 500 if http-types does not know the status, and the log says so.
-///
-/// # Examples
-///
-/// ```
-/// use micro_smol::{Request, Response, Result, json, send};
-///
-/// async fn handler(_req: Request) -> Result<Response> {
-///     send(400, json!({ "error": "No such colour" }))
-/// }
-///
-/// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
-/// assert_eq!(response.status(), 400);
-/// assert_eq!(response["content-type"], "application/json; charset=utf-8");
-/// ```
-pub fn send(status: impl IntoStatus, value: impl IntoResponse) -> Result<Response> {
-    let status = status.into_status()?;
-    let mut response = value.into_response()?;
-    response.set_status(status);
-    Ok(response)
-}
 
 /// Turns an error into the response that the server sends for it.
 ///
-/// The message is sent if the status is below 500 or [`create_error`](super::create_error) made the error; else the
-/// status's reason phrase, and the chain of causes goes to stderr. With `MICRO_ENV=development` both get the chain, whatever the status, and the
-/// backtrace if there is one; with `MICRO_ENV=test` nothing is printed.
+/// The client reads the message if the status is below 500 or [`create_error`](super::create_error) made the error; else the
+/// status's reason phrase, and the log on stderr has the message with its causes. With `MICRO_ENV=development` both have
+/// them, whatever the status; with `MICRO_ENV=test` nothing is logged.
 ///
 /// # Examples
 ///
@@ -66,82 +36,143 @@ pub fn send(status: impl IntoStatus, value: impl IntoResponse) -> Result<Respons
 /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Internal Server Error");
 /// ```
 pub fn send_error(error: impl Into<Error>) -> Response {
-    let (status, message) = disclose(error.into());
-    text(status, message)
+    let (status, message) = client_message(error.into(), None);
+    Response::text(status, message)
 }
 
-/// A response, as a handler makes it.
+/// A response, as a handler makes it: a status, fields and content.
 ///
-/// The whole API of [`http_types::Response`] is there through `Deref`. That object is put together when it is first used;
-/// a plain `send(200, "x")` stays a status, a content type and a body.
+/// Content-Length, Transfer-Encoding, Date and Connection are the server's to write: the first two are never taken from the
+/// fields, [`len`](Self::len) says the length. Other fields leave in the order in which they were set. A field that cannot be
+/// sent, because its name is not a token (RFC 9110, 5.1) or its value has a control character, makes the response a 500, and the log
+/// names it.
+///
+/// It converts from and to [`http_types::Response`]; see [`Request`](super::Request) for what that costs.
 ///
 /// # Examples
 ///
 /// ```
-/// let response = micro_smol::send(200, "hi").unwrap().with_header("x-powered-by", "smol");
-/// assert_eq!(response["content-type"], "text/plain; charset=utf-8");
-/// assert_eq!(response["x-powered-by"], "smol");
+/// use micro_smol::{Response, StatusCode, http_types, send};
+///
+/// let mut response = send(201, "made").unwrap().with_header("location", "/things/1");
+/// assert_eq!(response.status(), StatusCode::Created);
+/// assert_eq!(response.header("Location"), Some("/things/1"));
+/// assert_eq!(smol::block_on(response.body_string()).unwrap(), "made");
+/// assert_eq!(http_types::Response::from(response)["location"], "/things/1");
 /// ```
 pub struct Response {
     status: StatusCode,
-    /// The type that the conversion of a value gave it.
+    /// The type that a conversion gave the content; none once a field says it.
     content_type: Option<&'static str>,
-    content: Outgoing,
-    /// What `Deref` shows of these, without the content.
-    view: OnceLock<Box<http_types::Response>>,
-    /// What `DerefMut` made of all the above, and the truth once it is there.
-    full: Option<Box<http_types::Response>>,
-    /// What takes over the connection once this is sent.
-    pub(super) upgrade: Option<Upgrade>,
+    /// The other fields, if there are any.
+    fields: Option<Box<Fields>>,
+    content: ResponseBody,
+    /// What takes over the connection behind a 101.
+    upgrade: Option<Upgrade>,
 }
 
 /// What takes over a connection.
 pub(super) type Upgrade = Box<dyn FnOnce(Upgraded) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
-/// A connection that has been handed over by [`upgrade`](super::upgrade()): bytes both ways.
+/// A connection that [`upgrade`](super::upgrade()) has handed over: bytes both ways.
 ///
-/// Closing it tells the peer that no more is sent; it is closed in any case when the future is done that got it.
+/// Closing it tells the peer that no more is sent. When the future that got it is done, it is closed in any case.
 pub type Upgraded = Box<dyn Duplex>;
 
-/// Bytes both ways, from whatever stream.
+/// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
-/// The content of a response, as the connection writes it.
-pub(super) enum Outgoing {
+/// A reader of content.
+pub(super) type Reader = Pin<Box<dyn AsyncRead + Send>>;
+
+/// The content of a response.
+pub(super) enum ResponseBody {
     Bytes(Cow<'static, [u8]>),
-    /// Boxed, for it is large, and every response has room for one.
-    Body(Box<Body>),
+    /// A reader, and the length that is declared for it.
+    Reader(Reader, Option<u64>),
+    /// Content that a GET would get and a HEAD does not.
+    Omitted(Option<u64>),
 }
 
-impl Outgoing {
-    pub(super) const NONE: Outgoing = Outgoing::Bytes(Cow::Borrowed(&[]));
+impl ResponseBody {
+    pub(super) const NONE: ResponseBody = ResponseBody::Bytes(Cow::Borrowed(&[]));
 
-    /// How long it is, where that is known.
-    pub(super) fn length(&self) -> Option<usize> {
+    pub(super) fn length(&self) -> Option<u64> {
         match self {
-            Outgoing::Bytes(bytes) => Some(bytes.len()),
-            Outgoing::Body(body) => body.len(),
+            ResponseBody::Bytes(bytes) => Some(bytes.len() as u64),
+            ResponseBody::Reader(_, length) | ResponseBody::Omitted(length) => *length,
         }
     }
+}
 
-    fn into_body(self) -> Body {
-        let length = self.length();
-        match self {
-            Outgoing::Bytes(bytes) => Body::from_reader(Cursor::new(bytes), length),
-            Outgoing::Body(body) => *body,
+impl From<Body> for ResponseBody {
+    fn from(body: Body) -> Self {
+        match body.len() {
+            Some(0) => ResponseBody::NONE,
+            length => ResponseBody::Reader(Box::pin(body.into_reader()), length.map(|length| length as u64)),
         }
+    }
+}
+
+impl From<ResponseBody> for Body {
+    fn from(content: ResponseBody) -> Self {
+        let length = content.length().and_then(|length| usize::try_from(length).ok());
+        match content {
+            ResponseBody::Bytes(bytes) => Body::from_reader(Cursor::new(bytes), length),
+            ResponseBody::Reader(reader, _) => {
+                Body::from_reader(BufReader::with_capacity(1024, Exclusive(Mutex::new(reader))), length)
+            }
+            ResponseBody::Omitted(_) => Body::empty(),
+        }
+    }
+}
+
+/// A reader that is `Sync`, as http-types requires: the lock is never shared, so it is never waited for.
+struct Exclusive(Mutex<Reader>);
+
+impl AsyncRead for Exclusive {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_read(cx, buffer)
     }
 }
 
 impl Response {
-    fn new(status: StatusCode, content_type: Option<&'static str>, content: Outgoing) -> Self {
-        Response { status, content_type, content, view: OnceLock::new(), full: None, upgrade: None }
+    /// Makes a response without fields and content.
+    ///
+    /// A status that http-types does not know makes it a 500, and the log says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let response = micro_smol::Response::new(304).with_header("etag", "\"1\"");
+    /// assert_eq!((u16::from(response.status()), response.len()), (304, Some(0)));
+    /// ```
+    pub fn new(status: impl IntoStatus) -> Self {
+        let empty = |status| Response::with_content(status, None, ResponseBody::NONE);
+        status.into_status().map_or_else(send_error, empty)
     }
 
-    pub(super) fn switching(upgrade: Upgrade) -> Self {
-        Response { upgrade: Some(upgrade), ..Response::new(StatusCode::SwitchingProtocols, None, Outgoing::NONE) }
+    pub(super) fn with_content(
+        status: StatusCode,
+        content_type: Option<&'static str>,
+        content: impl Into<ResponseBody>,
+    ) -> Self {
+        Response { status, content_type, fields: None, content: content.into(), upgrade: None }
+    }
+
+    pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
+        let bytes = match text.into() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
+        Response::with_content(status, Some(TEXT), ResponseBody::Bytes(bytes))
+    }
+
+    pub(super) fn switching_protocols(upgrade: Upgrade) -> Self {
+        let response = Response::with_content(StatusCode::SwitchingProtocols, None, ResponseBody::NONE);
+        Response { upgrade: Some(upgrade), ..response }
     }
 
     /// Returns the status code.
@@ -152,7 +183,7 @@ impl Response {
     /// assert_eq!(micro_smol::send(404, ()).unwrap().status(), 404);
     /// ```
     pub fn status(&self) -> StatusCode {
-        self.full.as_ref().map_or(self.status, |full| full.status())
+        self.status
     }
 
     /// Sets the status code.
@@ -160,23 +191,17 @@ impl Response {
     /// # Examples
     ///
     /// ```
-    /// use micro_smol::{IntoResponse, StatusCode};
+    /// use micro_smol::{Response, StatusCode};
     ///
-    /// let mut response = "made".into_response().unwrap();
+    /// let mut response = Response::new(200);
     /// response.set_status(StatusCode::Created);
     /// assert_eq!(response.status(), 201);
     /// ```
     pub fn set_status(&mut self, status: StatusCode) {
         self.status = status;
-        if let Some(object) = self.full.as_mut().or_else(|| self.view.get_mut()) {
-            object.set_status(status);
-        }
     }
 
-    /// Sets a header field and returns the response, for use in an expression.
-    ///
-    /// A value that http-types cannot hold, because it is not ASCII, makes the response a 500, and the log says so. So does,
-    /// when it is sent, one with CR, LF or NUL.
+    /// Sets a field in place of all fields of its name and returns the response, for use in an expression.
     ///
     /// # Examples
     ///
@@ -188,35 +213,141 @@ impl Response {
     /// }
     ///
     /// let response = smol::block_on(micro_smol::respond(&handler, Request::default()));
-    /// assert_eq!(response["location"], "/things/1");
+    /// assert_eq!(response.header("location"), Some("/things/1"));
     /// ```
     #[must_use]
     pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        let (Ok(field_name), Ok(value)) = (name.parse::<HeaderName>(), value.as_ref().parse::<HeaderValue>()) else {
-            return send_error(io::Error::other(format!("response field {name:?} is not ASCII")));
-        };
-        self.insert_header(field_name, value);
+        self.insert_header(name, value);
         self
     }
 
-    /// Takes the body out and leaves an empty one.
+    /// Returns the value of the first field of a name, which is compared without case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let response = micro_smol::send(200, "hi").unwrap();
+    /// assert_eq!(response.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    /// ```
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let given = self.content_type.filter(|_| name.eq_ignore_ascii_case("content-type"));
+        given.or_else(|| self.fields.as_ref()?.values(name).next().and_then(|value| str::from_utf8(value).ok()))
+    }
+
+    /// Returns all fields in the order in which they will leave, names as they were set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let response = micro_smol::Response::new(200).with_header("b", "1").with_header("a", "2");
+    /// assert_eq!(response.headers().collect::<Vec<_>>(), [("b", &b"1"[..]), ("a", b"2")]);
+    /// ```
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let content_type = self.content_type.map(|content_type| ("content-type", content_type.as_bytes()));
+        content_type.into_iter().chain(self.fields.iter().flat_map(|fields| fields.iter()))
+    }
+
+    /// Sets a field in place of all fields of its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::send(200, "<p>hi").unwrap();
+    /// response.insert_header("content-type", "text/html");
+    /// assert_eq!(response.header("content-type"), Some("text/html"));
+    /// ```
+    pub fn insert_header(&mut self, name: &str, value: impl AsRef<str>) {
+        self.remove_header(name);
+        self.append_header(name, value);
+    }
+
+    /// Adds a field behind the others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::Response::new(200);
+    /// response.append_header("set-cookie", "a=1");
+    /// response.append_header("set-cookie", "b=2");
+    /// assert_eq!(response.headers().count(), 2);
+    /// ```
+    pub fn append_header(&mut self, name: &str, value: impl AsRef<str>) {
+        let fields = self.fields.get_or_insert_default();
+        if let Some(content_type) = self.content_type.take_if(|_| name.eq_ignore_ascii_case("content-type")) {
+            fields.append("content-type", content_type);
+        }
+        fields.append(name, value.as_ref());
+    }
+
+    /// Removes all fields of a name.
     ///
     /// # Examples
     ///
     /// ```
     /// let mut response = micro_smol::send(200, "hi").unwrap();
-    /// assert_eq!(smol::block_on(response.take_body().into_string()).unwrap(), "hi");
+    /// response.remove_header("content-type");
+    /// assert_eq!(response.header("content-type"), None);
+    /// ```
+    pub fn remove_header(&mut self, name: &str) {
+        self.content_type.take_if(|_| name.eq_ignore_ascii_case("content-type"));
+        self.fields.iter_mut().for_each(|fields| fields.remove(name));
+    }
+
+    /// Returns the length of the content in bytes, which is its Content-Length; `None` if it is not known.
+    ///
+    /// For a HEAD, [`respond`](super::respond) leaves the length that the content of a GET has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(micro_smol::send(200, "hi").unwrap().len(), Some(2));
+    /// ```
+    #[expect(clippy::len_without_is_empty, reason = "a length that is unknown is neither")]
+    pub fn len(&self) -> Option<usize> {
+        self.content.length().and_then(|length| usize::try_from(length).ok())
+    }
+
+    /// Sets the body, and Content-Type to that of the body if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut response = micro_smol::Response::new(200);
+    /// response.set_body("hi");
+    /// assert_eq!(response.header("content-type"), Some("text/plain;charset=utf-8"));
+    /// ```
+    pub fn set_body(&mut self, body: impl Into<Body>) {
+        let body = body.into();
+        if self.header("content-type").is_none() && body.is_empty() != Some(true) {
+            self.append_header("content-type", body.mime().to_string());
+        }
+        self.content = body.into();
+    }
+
+    /// Takes the body out and leaves none; the body has the content type of the response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{IntoResponse, json, send};
+    ///
+    /// let body = send(200, json!({})).unwrap().take_body();
+    /// let response = body.into_response().unwrap();
+    /// assert!(response.header("content-type").unwrap().starts_with("application/json"));
     /// ```
     pub fn take_body(&mut self) -> Body {
-        self.view.take();
-        self.take_content().into_body()
+        let mut body = Body::from(self.take_content());
+        if let Some(mime) = self.header("content-type").and_then(|content_type| content_type.parse::<Mime>().ok()) {
+            body.set_mime(mime);
+        }
+        body
     }
 
     /// Reads the body as a string; for tests and wrappers.
     ///
     /// # Errors
     ///
-    /// 422 if the body is not UTF-8 or its reader fails.
+    /// 422 if the body is not UTF-8; what its reader fails with.
     ///
     /// # Examples
     ///
@@ -225,14 +356,15 @@ impl Response {
     /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "42");
     /// ```
     pub async fn body_string(&mut self) -> Result<String> {
-        self.take_body().into_string().await
+        let bytes = self.body_bytes().await?;
+        String::from_utf8(bytes).map_err(|error| Error::new(StatusCode::UnprocessableEntity, error))
     }
 
     /// Reads the body as bytes; for tests and wrappers.
     ///
     /// # Errors
     ///
-    /// 422 if the body's reader fails.
+    /// What the body's reader fails with.
     ///
     /// # Examples
     ///
@@ -241,307 +373,124 @@ impl Response {
     /// assert_eq!(smol::block_on(response.body_bytes()).unwrap(), b"hi");
     /// ```
     pub async fn body_bytes(&mut self) -> Result<Vec<u8>> {
-        self.take_body().into_bytes().await
+        Ok(match self.take_content() {
+            ResponseBody::Bytes(bytes) => bytes.into_owned(),
+            ResponseBody::Omitted(_) => Vec::new(),
+            ResponseBody::Reader(mut reader, _) => {
+                let mut bytes = Vec::new();
+                futures_lite::AsyncReadExt::read_to_end(&mut reader, &mut bytes).await?;
+                bytes
+            }
+        })
     }
 
-    pub(super) fn take_content(&mut self) -> Outgoing {
-        match &mut self.full {
-            Some(full) => Outgoing::Body(Box::new(keep_type(&mut **full, http_types::Response::take_body))),
-            None => mem::replace(&mut self.content, Outgoing::NONE),
-        }
-    }
-
-    /// The content type that the conversion of a value gave it, if the handler has set no field.
-    pub(super) fn content_type(&self) -> Option<&'static str> {
-        if self.full.is_none() { self.content_type } else { None }
-    }
-
-    /// The header fields that the handler set, with the content type.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        let full = self.full.iter().flat_map(|full| full.iter());
-        full.flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())))
-    }
-
-    /// Makes the http-types response, without the content.
-    fn build(&self) -> Box<http_types::Response> {
-        let mut view = Box::new(http_types::Response::new(self.status));
-        keep_type(&mut *view, |view| view.replace_body(Body::from_reader(empty(), self.content.length())));
-        if let Some(content_type) = self.content_type {
-            view.insert_header(CONTENT_TYPE, content_type);
-        }
-        view
-    }
-}
-
-impl Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Response");
-        debug.field("status", &self.status()).field("fields", &self.iter().collect::<Vec<_>>());
-        debug.finish_non_exhaustive()
-    }
-}
-
-impl Deref for Response {
-    type Target = http_types::Response;
-
-    fn deref(&self) -> &http_types::Response {
-        self.full.as_ref().unwrap_or_else(|| self.view.get_or_init(|| self.build()))
-    }
-}
-
-impl DerefMut for Response {
-    fn deref_mut(&mut self) -> &mut http_types::Response {
-        let full = self.full.take().unwrap_or_else(|| {
-            let mut view = self.view.take().unwrap_or_else(|| self.build());
-            keep_type(&mut *view, |view| view.replace_body(self.take_content().into_body()));
-            view
-        });
-        self.full.insert(full)
-    }
-}
-
-impl From<http_types::Response> for Response {
-    fn from(response: http_types::Response) -> Self {
-        Response { full: Some(Box::new(response)), ..Response::new(StatusCode::Ok, None, Outgoing::NONE) }
-    }
-}
-
-impl From<Response> for http_types::Response {
-    fn from(mut response: Response) -> Self {
-        mem::replace(&mut response, http_types::Response::new(StatusCode::Ok))
-    }
-}
-
-/// A text response, for what is already a message.
-pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Response {
-    let bytes = match text.into() {
-        Cow::Borrowed(text) => text.as_bytes().into(),
-        Cow::Owned(text) => text.into_bytes().into(),
-    };
-    Response::new(status, Some(TEXT), Outgoing::Bytes(bytes))
-}
-
-/// What a handler may return.
-///
-/// | value | status | Content-Type |
-/// | --- | --- | --- |
-/// | `()`, `None` | 204 | |
-/// | `&'static str`, `String`, `Cow<'static, str>` | 200 | `text/plain; charset=utf-8` |
-/// | `Vec<u8>`, `&'static [u8]`, `b"…"`, [`stream`] | 200 | `application/octet-stream` |
-/// | `serde_json::Value`, numbers, `bool`, [`Json`] | 200 | `application/json; charset=utf-8` |
-/// | [`Body`] | 200 | as the body says |
-/// | [`Response`], `http_types::Response` | its own | its own |
-/// | `(status, value)` | that one | as the value |
-/// | `Some(value)`, `Ok(value)` | as the value | as the value |
-/// | `Err(error)` | the error's | `text/plain; charset=utf-8` |
-///
-/// A content type that a handler sets by itself is kept.
-///
-/// # Examples
-///
-/// A type of your own, in terms of another:
-///
-/// ```
-/// use micro_smol::{IntoResponse, Response, Result, json};
-///
-/// struct Tea {
-///     name: &'static str,
-/// }
-///
-/// impl IntoResponse for Tea {
-///     fn into_response(self) -> Result<Response> {
-///         json!({ "tea": self.name }).into_response()
-///     }
-/// }
-///
-/// let mut response = Tea { name: "oolong" }.into_response().unwrap();
-/// assert_eq!(smol::block_on(response.body_string()).unwrap(), r#"{"tea":"oolong"}"#);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be sent as a response",
-    label = "this cannot become a response",
-    note = "text, bytes, numbers, `()`, `Option`, `Result`, `(status, value)`, `json!(…)` and `Response` can",
-    note = "to send a value that implements `serde::Serialize` as JSON, return `micro_smol::Json(value)`"
-)]
-pub trait IntoResponse {
-    /// Converts the value.
+    /// Reads the body as JSON; for tests and wrappers.
     ///
     /// # Errors
     ///
-    /// The error that the value is; 400 if it cannot be serialised as JSON; 500 for a status unknown to http-types.
+    /// 422 if the body is not JSON or does not fit the type; what its reader fails with.
     ///
     /// # Examples
     ///
     /// ```
-    /// use micro_smol::IntoResponse;
-    ///
-    /// assert_eq!(None::<&str>.into_response().unwrap().status(), 204);
-    /// assert_eq!(Err::<(), _>(std::fmt::Error).into_response().unwrap_err().status(), 500);
+    /// let mut response = micro_smol::send(200, micro_smol::json!([1, 2])).unwrap();
+    /// assert_eq!(smol::block_on(response.body_json::<Vec<u8>>()).unwrap(), [1, 2]);
     /// ```
-    fn into_response(self) -> Result<Response>;
-}
-
-impl IntoResponse for Response {
-    fn into_response(self) -> Result<Response> {
-        Ok(self)
+    pub async fn body_json<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let bytes = self.body_bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::new(StatusCode::UnprocessableEntity, error))
     }
-}
 
-impl IntoResponse for http_types::Response {
-    fn into_response(self) -> Result<Response> {
-        Ok(self.into())
+    pub(super) fn content_type(&self) -> Option<&'static str> {
+        self.content_type
     }
-}
 
-impl IntoResponse for () {
-    fn into_response(self) -> Result<Response> {
-        Ok(Response::new(StatusCode::NoContent, None, Outgoing::NONE))
+    pub(super) fn fields(&self) -> Option<&Fields> {
+        self.fields.as_deref()
     }
-}
 
-impl IntoResponse for &'static str {
-    fn into_response(self) -> Result<Response> {
-        Ok(text(StatusCode::Ok, self))
+    pub(super) fn take_content(&mut self) -> ResponseBody {
+        mem::replace(&mut self.content, ResponseBody::NONE)
     }
-}
 
-impl IntoResponse for String {
-    fn into_response(self) -> Result<Response> {
-        Ok(text(StatusCode::Ok, self))
+    pub(super) fn has_reader(&self) -> bool {
+        matches!(self.content, ResponseBody::Reader(..))
     }
-}
 
-impl IntoResponse for Cow<'static, str> {
-    fn into_response(self) -> Result<Response> {
-        Ok(text(StatusCode::Ok, self))
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.content.length()
     }
-}
 
-impl IntoResponse for Vec<u8> {
-    fn into_response(self) -> Result<Response> {
-        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Bytes(self.into())))
+    pub(super) fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take_if(|_| self.status == StatusCode::SwitchingProtocols)
     }
-}
 
-impl IntoResponse for &'static [u8] {
-    fn into_response(self) -> Result<Response> {
-        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Bytes(self.into())))
-    }
-}
-
-impl<const N: usize> IntoResponse for &'static [u8; N] {
-    fn into_response(self) -> Result<Response> {
-        self.as_slice().into_response()
-    }
-}
-
-macro_rules! json_values {
-    ($($value:ty)*) => {
-        $(impl IntoResponse for $value {
-            fn into_response(self) -> Result<Response> {
-                Json(self).into_response()
-            }
-        })*
-    };
-}
-
-json_values! { serde_json::Value bool i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize f32 f64 }
-
-impl IntoResponse for Body {
-    fn into_response(self) -> Result<Response> {
-        if self.is_empty() == Some(true) { send(200, ()) } else { Ok(http_types::Response::from(self).into()) }
-    }
-}
-
-impl<S: IntoStatus, T: IntoResponse> IntoResponse for (S, T) {
-    fn into_response(self) -> Result<Response> {
-        send(self.0, self.1)
-    }
-}
-
-impl<T: IntoResponse> IntoResponse for Option<T> {
-    fn into_response(self) -> Result<Response> {
-        self.map_or_else(|| ().into_response(), T::into_response)
-    }
-}
-
-impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
-    fn into_response(self) -> Result<Response> {
-        self.map_err(E::into)?.into_response()
-    }
-}
-
-/// A value to be sent as JSON.
-///
-/// It is indented with `MICRO_ENV=development`. If it cannot be serialised, the response is a 400.
-///
-/// # Examples
-///
-/// ```
-/// use micro_smol::{Json, Request};
-/// use serde::Serialize;
-///
-/// #[derive(Serialize)]
-/// struct Colour {
-///     name: &'static str,
-/// }
-///
-/// async fn handler(_req: Request) -> Json<Colour> {
-///     Json(Colour { name: "red" })
-/// }
-///
-/// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
-/// assert_eq!(smol::block_on(response.body_string()).unwrap(), r#"{"name":"red"}"#);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Json<T>(pub T);
-
-impl<T: Serialize> IntoResponse for Json<T> {
-    fn into_response(self) -> Result<Response> {
-        let json = match *MODE {
-            Mode::Development => serde_json::to_vec_pretty(&self.0),
-            Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
+    /// Makes it what is sent: without the content that a HEAD, a 204, a 205 and a 304 do not have. A response that cannot be
+    /// sent becomes a 500.
+    pub(super) fn finish(&mut self, method: Method, path: &str) {
+        let switches = self.upgrade.is_some() && self.status == StatusCode::SwitchingProtocols;
+        let fault = match self.fields().and_then(Fields::invalid) {
+            Some(name) => Some(format!("the response field {name:?} cannot be sent")),
+            None if self.status.is_informational() && !switches => Some(format!("{} is no final status", self.status)),
+            None => None,
         };
-        Ok(Response::new(StatusCode::Ok, Some(JSON), Outgoing::Bytes(json.status(StatusCode::BadRequest)?.into())))
+        if let Some(fault) = fault {
+            let (status, message) = client_message(io::Error::other(fault).into(), Some((method, path)));
+            *self = Response::text(status, message);
+        }
+        match (self.status, method) {
+            (StatusCode::NoContent | StatusCode::ResetContent | StatusCode::NotModified, _) => {
+                self.content = ResponseBody::NONE
+            }
+            (_, Method::Head) => self.content = ResponseBody::Omitted(self.content.length()),
+            _ => {}
+        }
+    }
+
+    /// The response to an error of a handler.
+    pub(super) fn of_error(error: Error, method: Method, path: &str) -> Response {
+        let (status, message) = client_message(error, Some((method, path)));
+        Response::text(status, message)
+    }
+
+    /// The response to a panic, which the panic hook has reported.
+    pub(super) fn of_panic() -> Response {
+        let status = StatusCode::InternalServerError;
+        Response::text(status, reason_phrase(status))
     }
 }
 
-/// Sends what a reader yields, as it comes.
-///
-/// HTTP/1.1 gets it in chunks, HTTP/1.0 up to the end of the connection. If the reader fails, the connection is cut, so
-/// that the peer does not take what it has for the whole.
-///
-/// # Examples
-///
-/// ```
-/// use micro_smol::{Request, Result, smol::fs::File, stream};
-///
-/// async fn handler(_req: Request) -> Result<impl micro_smol::IntoResponse> {
-///     Ok(stream(File::open("Cargo.toml").await?))
-/// }
-///
-/// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
-/// assert!(smol::block_on(response.body_string()).unwrap().starts_with("[package]"));
-/// ```
-pub fn stream<R: AsyncRead + Send + 'static>(reader: R) -> Stream<R> {
-    Stream(Mutex::new(Box::pin(reader)))
-}
-
-/// A reader to be sent; made by [`stream`].
-///
-/// http-types wants it `Unpin`, which the box is, and `Sync`, which a lock is; nobody contends for it.
-#[derive(Debug)]
-pub struct Stream<R>(Mutex<Pin<Box<R>>>);
-
-impl<R: AsyncRead + Send + 'static> IntoResponse for Stream<R> {
-    fn into_response(self) -> Result<Response> {
-        let body = Body::from_reader(BufReader::with_capacity(1024, self), None);
-        Ok(Response::new(StatusCode::Ok, Some(BYTES), Outgoing::Body(Box::new(body))))
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value| String::from_utf8_lossy(value).into_owned();
+        let headers: Vec<_> = self.headers().map(|(name, value)| (name, text(value))).collect();
+        let mut debug = f.debug_struct("Response");
+        debug.field("status", &self.status).field("headers", &headers).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
-impl<R: AsyncRead> AsyncRead for Stream<R> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll_read(cx, buffer)
+impl From<http_types::Response> for Response {
+    fn from(mut response: http_types::Response) -> Self {
+        let body = keep_type(&mut response, http_types::Response::take_body);
+        let mut made = Response::with_content(response.status(), None, body);
+        for (name, values) in &response {
+            values.iter().for_each(|value| made.append_header(name.as_str(), value.as_str()));
+        }
+        made
+    }
+}
+
+/// A field that http-types cannot hold, because it is not ASCII, is left out; an upgrade is forgotten.
+impl From<Response> for http_types::Response {
+    fn from(mut response: Response) -> Self {
+        let mut made = http_types::Response::new(response.status);
+        for (name, value) in response.headers() {
+            let value = str::from_utf8(value).ok().and_then(|value| value.parse::<HeaderValue>().ok());
+            if let (Ok(name), Some(value)) = (name.parse::<HeaderName>(), value) {
+                made.append_header(name, value);
+            }
+        }
+        keep_type(&mut made, |made| made.replace_body(response.take_body()));
+        made
     }
 }

@@ -1,46 +1,56 @@
-//! `serve`, [`Server`], [`Running`]: bind, accept, workers, graceful shutdown.
+//! `serve`, [`Server`], [`Running`]: bind, start workers, stop.
+
+mod turn;
+mod reactor;
+mod socket;
+mod endpoint;
+mod listener;
+mod worker;
 
 use std::env;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use async_io::Timer;
 use async_signal::{Signal, Signals};
-use futures_lite::future::{block_on, pending, poll_once, yield_now};
+use futures_lite::future::block_on;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use smol::LocalExecutor;
 use smol::channel::{self, Receiver, Sender};
 use smol::lock::{Barrier, Semaphore};
 
-use super::connection::serve_peer;
-use super::deadline::within;
-use super::drain::Connections;
-use super::endpoint::{Bound, Door, Endpoint, Sharing, SocketFile, bind_all};
-use super::error::log;
-use super::handler::Handler;
+use super::connection::timeout;
+use super::handler::{Handler, survive};
 use super::limits::Limits;
-use super::poller::{Listener, Poller, Socket};
-use super::request::Peer;
+use super::log::{flush_log, log};
+use listener::SocketFile;
+use worker::{Shared, run_worker};
 
-/// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+pub use endpoint::{Endpoint, invalid, parse_port};
+pub use listener::{BoundListener, Sharing};
 
-/// How often a worker that ends asks the kernel what has come: enough for any backlog, but not without end.
-const LAST_LOOKS: usize = 64;
-
-/// More descriptors than this are not asked for, even where the system knows no limit.
+/// No more descriptors than this are asked for, even where the system has no limit.
 const DESCRIPTORS_MAX: u64 = 1 << 20;
 
-/// Makes a server of a handler; it listens once it is told where, and started.
+/// The stack of a worker: a handler's future is made on it, whatever its size, before it is moved to memory of its own.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long an idle connection is kept when the server stops, so that a request that is on its way is answered: after SIGTERM,
+/// long enough for clients that are far away.
+const IDLE_GRACE: Duration = Duration::from_millis(100);
+const IDLE_GRACE_TERM: Duration = Duration::from_secs(2);
+
+/// How much longer than `drain_timeout` a worker may take to say that it has ended, unless a handler blocks it.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+
+/// Makes a server of a handler; it listens once it is told where, and is started.
 ///
 /// # Examples
 ///
@@ -54,23 +64,24 @@ const DESCRIPTORS_MAX: u64 = 1 << 20;
 /// serve(handler).listen("tcp://127.0.0.1:3000")?.listen("unix:/tmp/hello.sock")?.run()?;
 /// # std::io::Result::Ok(())
 /// ```
-pub fn serve<H: Handler>(handler: H) -> Server<H> {
-    Server { handler, bound: Vec::new(), workers: None, limits: Limits::default() }
+pub fn serve(handler: impl Handler) -> Server {
+    Server { handler: Arc::new(handler), bound: Vec::new(), workers: None, limits: Limits::default() }
 }
 
 /// A server that is not running yet; made by [`serve`].
-pub struct Server<H> {
-    pub(super) handler: H,
-    pub(super) bound: Vec<Bound>,
-    pub(super) workers: Option<usize>,
-    pub(super) limits: Limits,
+pub struct Server {
+    handler: Arc<dyn Handler>,
+    bound: Vec<BoundListener>,
+    workers: Option<usize>,
+    limits: Limits,
 }
 
-impl<H: Handler> Server<H> {
+impl Server {
     /// Opens an endpoint: `tcp://host:port`, `unix:/path`, or `fd:N` for a socket that the process has inherited.
     ///
-    /// May be called again for more of them. Port 0 picks a free port. Without any, the server listens on the sockets that
-    /// systemd hands over (`LISTEN_FDS`), else on `HOST` and `PORT` of the environment, else on 0.0.0.0 and 3000. The socket file of a server that is gone is replaced.
+    /// Each call adds one. Port 0 picks a free port. Without any, the server listens on the sockets that systemd passes
+    /// (`LISTEN_FDS`), else on `HOST` and `PORT` of the environment, else on 0.0.0.0 and 3000. The socket file of a server
+    /// that is gone is replaced.
     ///
     /// # Errors
     ///
@@ -90,9 +101,45 @@ impl<H: Handler> Server<H> {
     /// assert!(serve(handler).listen("http://127.0.0.1").is_err());
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn listen(mut self, endpoint: &str) -> io::Result<Self> {
-        self.bound.extend(endpoint.parse::<Endpoint>()?.bind(Sharing::Exclusive)?);
-        Ok(self)
+    pub fn listen(self, endpoint: &str) -> io::Result<Self> {
+        Ok(self.with_bound(BoundListener::bind(&endpoint.parse()?, Sharing::Exclusive)?))
+    }
+
+    /// Adds a listening socket that the caller has opened, TCP or Unix: anything that becomes an `OwnedFd`, such as a listener
+    /// of the standard library. Duplicate the descriptor of one that does not, such as an async-net listener.
+    ///
+    /// TCP_NODELAY and keep-alive are set on it. The file of a Unix socket stays the caller's.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if it does not listen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, serve, smol};
+    /// use std::net::TcpListener;
+    /// use std::os::fd::AsFd;
+    ///
+    /// async fn handler(_req: Request) -> &'static str {
+    ///     "Hello, world"
+    /// }
+    ///
+    /// let ours = TcpListener::bind("127.0.0.1:0")?;
+    /// let another = smol::block_on(smol::net::TcpListener::bind("127.0.0.1:0"))?;
+    /// let server = serve(handler).listen_on(ours)?.listen_on(another.as_fd().try_clone_to_owned()?)?;
+    /// assert_eq!(server.start()?.urls().len(), 2);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn listen_on(self, socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let socket = socket.into();
+        let number = socket.as_raw_fd();
+        Ok(self.with_bound([BoundListener::open(socket, number)?]))
+    }
+
+    pub(super) fn with_bound(mut self, bound: impl IntoIterator<Item = BoundListener>) -> Self {
+        self.bound.extend(bound);
+        self
     }
 
     /// Sets the number of threads that serve, at least one; the default is one per core.
@@ -109,7 +156,7 @@ impl<H: Handler> Server<H> {
         self
     }
 
-    /// Sets what one peer may take.
+    /// Sets how much of the server one connection may use.
     ///
     /// # Examples
     ///
@@ -123,13 +170,13 @@ impl<H: Handler> Server<H> {
         self
     }
 
-    /// Serves until SIGINT or SIGTERM, then answers what has been asked and returns.
+    /// Serves until SIGINT or SIGTERM, then answers the requests that have come and returns.
     ///
-    /// A second signal makes it return at once.
+    /// A second signal cuts them. How many connections were cut, then or at the end of `drain_timeout`, is logged.
     ///
     /// # Errors
     ///
-    /// The default endpoint cannot be opened, or a thread not be started; `Interrupted` after a second signal.
+    /// The default endpoint cannot be opened, or a worker cannot be started or fails.
     ///
     /// # Examples
     ///
@@ -143,41 +190,50 @@ impl<H: Handler> Server<H> {
         self.run_with(|_| (), async {})
     }
 
-    /// Runs, and says where as soon as a signal would be heeded; after that signal, serves on until `told` is done.
-    pub(super) fn run_with(self, say: impl FnOnce(&[String]), told: impl Future<Output = ()>) -> io::Result<()> {
+    /// Runs, and calls `on_ready` as soon as a signal would be handled; after that signal, serves until `on_shutdown` is done.
+    pub(super) fn run_with(
+        self,
+        on_ready: impl FnOnce(&[String]),
+        on_shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
         let mut running = self.start()?;
-        say(running.urls());
+        on_ready(running.urls());
         notify("READY=1");
-        let served = block_on(async {
-            let signalled = async {
-                signals.next().await;
-                Ok(())
-            };
+        let ended: io::Result<Ended> = block_on(async {
+            let signalled = async { Ok(signals.next().await) };
             // Before they are told to stop, workers only end if they fail.
-            let failed = async { running.ends.recv().await.map_err(io::Error::other)? };
-            signalled.or(failed).await?;
+            let failed = async {
+                let exit = running.exits.recv().await.map_err(io::Error::other)?;
+                Err(exit.err().unwrap_or_else(|| io::Error::other("a worker has ended")))
+            };
+            let signal: Option<io::Result<Signal>> = signalled.or(failed).await?;
             notify("STOPPING=1");
             let drained = async {
-                told.await;
-                running.drain().await
+                on_shutdown.await;
+                running.drain(if matches!(signal, Some(Ok(Signal::Term))) { IDLE_GRACE_TERM } else { IDLE_GRACE }).await
             };
             let signalled_again = async {
                 signals.next().await;
-                Err(io::ErrorKind::Interrupted.into())
+                running.abort().await
             };
-            drained.or(signalled_again).await
+            Ok(drained.or(signalled_again).await)
         });
-        // The process ends anyway, so nobody waits for them.
+        // The process ends anyway, so the threads are not waited for.
         running.threads.clear();
-        served
+        match ended? {
+            Ended { cut: 0, blocked: 0 } => {}
+            ended => log(ended),
+        }
+        flush_log();
+        Ok(())
     }
 
     /// Serves from threads of its own, and returns.
     ///
     /// # Errors
     ///
-    /// The default endpoint cannot be opened, or a thread not be started.
+    /// The default endpoint cannot be opened, or a thread cannot be started.
     ///
     /// # Examples
     ///
@@ -195,38 +251,63 @@ impl<H: Handler> Server<H> {
     /// ```
     pub fn start(mut self) -> io::Result<Running> {
         if self.bound.is_empty() {
-            self.bound = bind_all(&Endpoint::defaults()?, Sharing::Exclusive)?;
+            self.bound = BoundListener::bind_all(&Endpoint::defaults()?, Sharing::Exclusive)?;
         }
-        let mut urls: Vec<_> = self.bound.iter().map(|bound| bound.endpoint.url()).collect();
-        // `localhost` may be two sockets, but is one endpoint.
-        urls.dedup();
-        let cores = || thread::available_parallelism().map_or(1, NonZero::get);
-        let workers = self.workers.unwrap_or_else(cores);
-        let (stop, stops) = channel::bounded(workers);
-        let (end, ends) = channel::bounded(workers);
-        let places = Semaphore::new(self.limits.connections_max.min(descriptors_max()));
-        let all_closed = Barrier::new(workers);
-        let service = Arc::new(Service { handler: self.handler, limits: self.limits, places, stops, all_closed });
-        let mut running = Running { urls, stop, ends, threads: Vec::new(), _files: Vec::new() };
+        let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+        let (shutdown, abort, exits) = (channel::bounded(1), channel::bounded(1), channel::bounded(workers));
+        let shared = Arc::new(Shared {
+            handler: self.handler,
+            connection_permits: Semaphore::new(self.limits.connections_max.min(descriptors_max())),
+            limits: self.limits,
+            shutdown: shutdown.1,
+            abort: abort.1,
+            all_closed: Barrier::new(workers),
+            idle_grace_ms: AtomicU64::new(0),
+        });
+        let mut running = Running {
+            urls: urls(&self.bound),
+            addr: self.bound.iter().find_map(BoundListener::addr),
+            shared: shared.clone(),
+            shutdown: shutdown.0,
+            abort: abort.0,
+            exits: exits.1,
+            threads: Vec::new(),
+            _files: Vec::new(),
+        };
         for number in 0..workers {
-            let doors = self.bound.iter().map(Bound::door).collect::<io::Result<Vec<_>>>()?;
-            let (service, end) = (service.clone(), end.clone());
-            let thread = thread::Builder::new().name(format!("micro-smol-{number}"));
-            // It fails if nobody waits for it.
-            running.threads.push(thread.spawn(move || drop(end.try_send(work(&service, doors))))?);
+            let listeners = self.bound.iter().map(BoundListener::share).collect::<io::Result<Vec<_>>>()?;
+            let (shared, exit) = (shared.clone(), exits.0.clone());
+            let thread = thread::Builder::new().name(format!("micro-smol-{number}")).stack_size(STACK_BYTES);
+            let work = move || {
+                let ended = survive(|| run_worker(&shared, listeners));
+                let ended = ended.unwrap_or_else(|| Err(io::Error::other("a worker has panicked")));
+                if let Err(error) = &ended {
+                    log(format_args!("a worker has failed: {error}"));
+                }
+                // Err only if Running was dropped.
+                drop(exit.try_send(ended));
+            };
+            running.threads.push(thread.spawn(work)?);
         }
         running._files = self.bound.into_iter().filter_map(|bound| bound.file).collect();
         Ok(running)
     }
 }
 
-impl<H> fmt::Debug for Server<H> {
+impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server").field("bound", &self.bound).field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
-/// Tells whoever started this process how it is, if that wants to know, as systemd does (sd_notify).
+/// The URLs of endpoints. `localhost` may be two sockets, but is one endpoint.
+fn urls(bound: &[BoundListener]) -> Vec<String> {
+    let mut urls: Vec<_> = bound.iter().map(|bound| bound.endpoint.url()).collect();
+    urls.dedup();
+    urls
+}
+
+/// Tells the service manager how this process is, if it asks for that, as systemd does (sd_notify).
 fn notify(state: &str) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path)) {
@@ -234,16 +315,30 @@ fn notify(state: &str) {
     }
 }
 
-/// A server that is running; made by [`Server::start`] and [`listen`](super::listen()).
+/// How many descriptors connections may use. The limit is raised as far as it may be.
+fn descriptors_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let maximum = limit.maximum.unwrap_or(DESCRIPTORS_MAX).min(DESCRIPTORS_MAX);
+    let wanted = limit.current.map(|current| current.max(maximum));
+    // Where it is refused, the old one holds.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit });
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS_MAX);
+    usize::try_from(descriptors - descriptors / 8).unwrap_or(usize::MAX)
+}
+
+/// A server that is running; made by [`Server::start`] and [`listen`].
 ///
 /// Dropping it closes its sockets and cuts its connections; [`stop`](Self::stop) lets them finish.
-#[derive(Debug)]
 pub struct Running {
     urls: Vec<String>,
-    /// Asks a worker to accept no more and to end when its connections have. When it is closed they end at once.
-    stop: Sender<()>,
-    /// How each worker ended.
-    ends: Receiver<io::Result<()>>,
+    addr: Option<SocketAddr>,
+    shared: Arc<Shared>,
+    /// Closed to have the workers accept no more, and end when their connections have.
+    shutdown: Sender<()>,
+    /// Closed to have the workers end at once.
+    abort: Sender<()>,
+    /// How each worker has ended: with so many connections cut.
+    exits: Receiver<io::Result<usize>>,
     threads: Vec<JoinHandle<()>>,
     _files: Vec<SocketFile>,
 }
@@ -277,11 +372,26 @@ impl Running {
         &self.urls
     }
 
+    /// Returns the address of the first TCP endpoint; `None` if there is none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # async fn handler(_req: micro_smol::Request) {}
+    /// let server = micro_smol::listen(handler)?;
+    /// assert!(std::net::TcpStream::connect(server.addr().unwrap()).is_ok());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
     /// Accepts no more connections, answers the requests that have come, and returns when that is done.
     ///
     /// # Errors
     ///
-    /// `TimedOut` if some were not done within `drain_timeout`; they are cut.
+    /// `TimedOut` if some were not done within `drain_timeout`; they are cut. `Deadlock` in a handler of this server, which
+    /// would wait for itself; the server is cut.
     ///
     /// # Examples
     ///
@@ -291,23 +401,77 @@ impl Running {
     /// server.stop()?;
     /// # std::io::Result::Ok(())
     /// ```
-    pub fn stop(self) -> io::Result<()> {
-        block_on(self.drain())
+    pub fn stop(mut self) -> io::Result<()> {
+        if self.threads.iter().any(|thread| thread.thread().id() == thread::current().id()) {
+            return Err(io::Error::new(io::ErrorKind::Deadlock, "a handler cannot wait for its own server to stop"));
+        }
+        let ended = block_on(self.drain(IDLE_GRACE));
+        if ended.blocked > 0 {
+            // A worker that a handler blocks is not waited for.
+            self.threads.clear();
+        }
+        match ended {
+            Ended { cut: 0, blocked: 0 } => Ok(()),
+            ended => Err(io::Error::new(io::ErrorKind::TimedOut, ended.to_string())),
+        }
     }
 
-    async fn drain(&self) -> io::Result<()> {
-        while self.stop.try_send(()).is_ok() {}
-        let mut outcome = Ok(());
-        while let Ok(ended) = self.ends.recv().await {
-            outcome = outcome.and(ended);
+    /// Has the workers let their connections end; an idle one is kept for `idle_grace`.
+    async fn drain(&self, idle_grace: Duration) -> Ended {
+        let grace = idle_grace.min(self.shared.limits.drain_timeout / 2);
+        self.shared.idle_grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.shutdown.close();
+        self.ended_within(self.shared.limits.drain_timeout.saturating_add(EXIT_GRACE)).await
+    }
+
+    /// Has the workers cut their connections.
+    async fn abort(&self) -> Ended {
+        self.abort.close();
+        self.ended_within(EXIT_GRACE).await
+    }
+
+    async fn ended_within(&self, time: Duration) -> Ended {
+        let mut ended = Ended { cut: 0, blocked: self.threads.len() };
+        let exits = async {
+            while let Ok(exit) = self.exits.recv().await {
+                ended.blocked = ended.blocked.saturating_sub(1);
+                ended.cut += exit.unwrap_or(0);
+            }
+        };
+        timeout(time, exits).await;
+        ended
+    }
+}
+
+/// What was left when the workers ended.
+struct Ended {
+    /// How many connections were cut.
+    cut: usize,
+    /// How many workers a handler blocks.
+    blocked: usize,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (s, were) = if self.cut == 1 { ("", "was") } else { ("s", "were") };
+        write!(f, "{} connection{s} {were} cut", self.cut)?;
+        match self.blocked {
+            0 => Ok(()),
+            blocked => write!(f, ", and those of {blocked} workers that a handler blocks"),
         }
-        outcome
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("urls", &self.urls).finish_non_exhaustive()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.close();
+        self.abort.close();
+        self.shutdown.close();
         let threads = self.threads.drain(..);
         for thread in threads.filter(|thread| thread.thread().id() != thread::current().id()) {
             // A worker that panicked has said so.
@@ -316,120 +480,31 @@ impl Drop for Running {
     }
 }
 
-/// What the workers share.
-struct Service<H> {
-    handler: H,
-    limits: Limits,
-    /// As many as there may be connections.
-    places: Semaphore,
-    /// One for each worker.
-    stops: Receiver<()>,
-    /// Where they meet when they accept no more.
-    all_closed: Barrier,
-}
-
-/// How many descriptors connections may use, with the limit raised as far as we may.
-fn descriptors_max() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let maximum = limit.maximum.unwrap_or(DESCRIPTORS_MAX).min(DESCRIPTORS_MAX);
-    let wanted = limit.current.map(|current| current.max(maximum));
-    // Where it is refused, the old one holds.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: wanted, ..limit });
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS_MAX);
-    usize::try_from(descriptors - descriptors / 8).unwrap_or(usize::MAX)
-}
-
-/// The life of a worker: accept until told to stop, then let the connections end.
-fn work<H: Handler>(service: &Service<H>, doors: Vec<Door>) -> io::Result<()> {
-    let (poller, connections) = (Poller::new()?, Connections::default());
-    let executor = LocalExecutor::new();
-    let host = Host { service, poller: &poller, connections: &connections, executor: &executor };
-    let served = async {
-        if host.accept_until(service.stops.recv(), doors).await?.is_err() {
-            return Ok(());
-        }
-        let drain = connections.drain(service.all_closed.wait());
-        let drained = within(service.limits.drain_timeout, drain).await;
-        drained.ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "some connections were cut"))
-    };
-    poller.block_on(&connections.timers, executor.run(served))?
-}
-
-/// Resets a connection that is dropped before it is done, by a panic or by a server that ends: to a peer of HTTP/1.0 an
-/// ordinary end would say that it has the whole response.
-struct Cut(Option<Socket>);
-
-impl Drop for Cut {
-    fn drop(&mut self) {
-        // It fails if the peer is gone, and then it need not be told.
-        let _ = self.0.as_ref().map(Socket::reset);
-    }
-}
-
-/// What it takes to serve the connections of a worker.
-struct Host<'a, 'e, H> {
-    service: &'e Service<H>,
-    poller: &'e Poller,
-    connections: &'e Connections,
-    executor: &'a LocalExecutor<'e>,
-}
-
-impl<H: Handler> Host<'_, '_, H> {
-    /// Accepts connections until `stop` is ready; then those that the kernel has accepted for us, and closes the sockets.
-    async fn accept_until<T>(&self, stop: impl Future<Output = T>, doors: Vec<Door>) -> io::Result<T> {
-        let open = |(socket, authority)| Ok((Listener::new(self.poller, socket)?, authority));
-        let doors = doors.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
-        let accepting = doors.iter().fold(pending().boxed_local(), |others, ((listener, _), authority)| {
-            others.or(self.accept(listener, authority)).boxed_local()
-        });
-        let stopped = accepting.or(stop).await;
-        // What has come by now is in flight.
-        for _ in 0..LAST_LOOKS {
-            if self.poller.look().unwrap_or(0) == 0 {
-                break;
-            }
-        }
-        for ((listener, _entry), authority) in doors {
-            while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
-                self.spawn(socket, peer_addr, &authority);
-            }
-        }
-        Ok(stopped)
-    }
-
-    async fn accept<T>(&self, listener: &Listener, authority: &Arc<str>) -> T {
-        loop {
-            // At the limit the kernel holds what comes.
-            drop(self.service.places.acquire().await);
-            match listener.accept().await {
-                Ok((socket, peer_addr)) => self.spawn(socket, peer_addr, authority),
-                Err(error) => {
-                    log(format_args!("cannot accept a connection: {error}"));
-                    Timer::after(ACCEPT_PAUSE).await;
-                }
-            }
-            // One at a time, so that the other workers get their share.
-            yield_now().await;
-        }
-    }
-
-    fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: &Arc<str>) {
-        let Host { service, poller, connections, .. } = *self;
-        let peer = Peer { addr: peer_addr, authority: Some(authority.clone()) };
-        let place = connections.enter();
-        let connection = async move {
-            let _within_limit = service.places.acquire().await;
-            let (socket, _entry) = Socket::new(poller, socket)?;
-            let mut cut = Cut(Some(socket.clone()));
-            let served = serve_peer(socket, peer, &place, &service.handler, &service.limits).await;
-            let kind = served.as_ref().map_err(io::Error::kind);
-            if !matches!(kind, Err(io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut)) {
-                cut.0 = None;
-            }
-            served
-        };
-        // A panic in a response body's reader ends that connection only; the panic hook has reported it. An error does, too:
-        // the peer is gone, or was told by the way the connection ended.
-        self.executor.spawn(AssertUnwindSafe(connection).catch_unwind()).detach();
-    }
+/// Starts a server on a free port of this machine, with one worker, for a test; it stops when it is dropped.
+///
+/// # Errors
+///
+/// There is no free port, or a thread cannot be started.
+///
+/// # Examples
+///
+/// ```
+/// use micro_smol::{Request, listen};
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// async fn handler(_req: Request) -> &'static str {
+///     "Hello, world"
+/// }
+///
+/// let server = listen(handler)?;
+/// let mut client = TcpStream::connect(server.addr().unwrap())?;
+/// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert!(answer.ends_with("Hello, world"));
+/// # std::io::Result::Ok(())
+/// ```
+pub fn listen(handler: impl Handler) -> io::Result<Running> {
+    serve(handler).listen("tcp://127.0.0.1:0")?.workers(1).start()
 }

@@ -2,7 +2,7 @@
 [dependencies]
 async-tungstenite = { version = "0.35", default-features = false, features = ["handshake"] }
 ---
-//! A chat room on WebSocket: what one says, all hear. `micro-smol examples/single/chat.rs`; then open two tabs.
+//! A chat room on WebSocket: each message goes to all. `micro-smol examples/single/chat.rs`; then open two tabs.
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,7 +14,7 @@ use std::sync::Mutex;
 static ROOM: Mutex<Vec<Sender<Message>>> = Mutex::new(Vec::new());
 
 pub async fn handler(req: Request) -> Result<Response> {
-    let Some(key) = req.field("sec-websocket-key") else {
+    let Some(key) = req.header("sec-websocket-key") else {
         return Ok(send(200, include_str!("chat.html"))?.with_header("content-type", "text/html; charset=utf-8"));
     };
     let accept = derive_accept_key(key.as_bytes());
@@ -23,18 +23,18 @@ pub async fn handler(req: Request) -> Result<Response> {
 
 async fn join(io: Upgraded) {
     let config = WebSocketConfig::default().max_message_size(Some(4096));
-    let (mut voice, mut ear) = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await.split();
-    let (sender, heard) = channel::bounded(64);
+    let (mut writer, mut reader) = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await.split();
+    let (sender, receiver) = channel::bounded(64);
     ROOM.lock().unwrap().retain(|member| !member.is_closed());
     ROOM.lock().unwrap().push(sender);
-    let hear = async { while voice.send(heard.recv().await.unwrap_or(Message::Close(None))).await.is_ok() {} };
-    let speak = async {
-        while let Some(Ok(message)) = ear.next().await {
+    let write = async { while writer.send(receiver.recv().await.unwrap_or(Message::Close(None))).await.is_ok() {} };
+    let read = async {
+        while let Some(Ok(message)) = reader.next().await {
             if message.is_text() {
-                // Who has left, or hears too slowly, is no longer told.
+                // A member who has left, or reads too slowly, is removed.
                 ROOM.lock().unwrap().retain(|member| member.try_send(message.clone()).is_ok());
             }
         }
     };
-    or(hear, speak).await;
+    or(write, read).await;
 }

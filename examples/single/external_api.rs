@@ -2,7 +2,7 @@
 [dependencies]
 ureq = { version = "3", default-features = false } # for https: features = ["rustls"]
 ---
-//! Asks another service. A client that blocks waits in a thread of smol's pool, while this one serves others.
+//! Asks another service. The client blocks, so it runs on smol's thread pool; the worker serves others meanwhile.
 //!
 //! `micro-smol examples/sleep.rs -p 3001 &`, then `API=http://localhost:3001 micro-smol examples/single/external_api.rs`.
 
@@ -12,13 +12,13 @@ use micro_smol::{Request, Result, Status, json};
 use std::{env, sync::LazyLock, time::Duration};
 use ureq::Agent;
 
-/// Keeps connections for the next request.
+/// It keeps connections open for the next request.
 static AGENT: LazyLock<Agent> =
     LazyLock::new(|| Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into());
 
 pub async fn handler(_req: Request) -> Result<Value> {
     let api = env::var("API")?;
-    // What goes wrong between the two services is a 502, with the cause in the log.
+    // A failure between the two services is a 502; its cause is in the log.
     let answer = unblock(move || fetch(&api)).await.status(502)?;
     Ok(json!({ "answer": answer }))
 }

@@ -2,7 +2,7 @@
 [dependencies]
 juniper = { version = "0.18", default-features = false }
 ---
-//! GraphQL: a request's content is the query. `micro-smol examples/single/graphql.rs`; then
+//! GraphQL: the content of a request is the query. `micro-smol examples/single/graphql.rs`; then
 //! `curl localhost:3000 -d '{ "query": "{ greeting(name: \"Ann\") }" }'`.
 
 use juniper::{EmptyMutation, EmptySubscription, RootNode, http::GraphQLRequest};
@@ -17,8 +17,8 @@ impl Query {
     }
 }
 
-pub async fn handler(mut req: Request) -> Result<Response> {
-    let request: GraphQLRequest = json(&mut req).await?;
+pub async fn handler(req: Request) -> Result<Response> {
+    let request: GraphQLRequest = json(&req).await?;
     let schema = RootNode::new(Query, EmptyMutation::new(), EmptySubscription::<()>::new());
     let response = request.execute(&schema, &()).await;
     send(if response.is_ok() { 200 } else { 400 }, Json(response))

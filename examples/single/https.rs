@@ -10,15 +10,15 @@ use micro_smol::smol::{LocalExecutor, Timer, block_on, future::or, net::TcpListe
 use micro_smol::{Limits, Request, Result, buffer, serve_connection};
 use std::{env, error::Error, fs, io, sync::Arc, time::Duration};
 
-pub async fn handler(mut req: Request) -> Result<Vec<u8>> {
-    buffer(&mut req).limit("10mb").await
+pub async fn handler(req: Request) -> Result<Vec<u8>> {
+    buffer(&req).limit("10mb").await
 }
 
 fn main() -> std::result::Result<(), Box<dyn Error>> {
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    fs::write(env::temp_dir().join("micro-smol.pem"), own.cert.pem())?;
-    let key = own.signing_key.serialize_der().try_into()?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![own.cert.into()], key)?;
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    fs::write(env::temp_dir().join("micro-smol.pem"), certified.cert.pem())?;
+    let key = certified.signing_key.serialize_der().try_into()?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certified.cert.into()], key)?;
     let (acceptor, executor) = (TlsAcceptor::from(Arc::new(config)), LocalExecutor::new());
     block_on(executor.run(async {
         let listener = TcpListener::bind(format!("127.0.0.1:{}", env::var("PORT").unwrap_or("3000".into()))).await?;

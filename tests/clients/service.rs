@@ -1,8 +1,8 @@
 //! What the scripts of this directory and its neighbours ask: `micro-smol tests/clients/service.rs`.
 
-use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader, Cursor, copy, split};
 use micro_smol::smol::Timer;
-use micro_smol::{Body, IntoResponse, Method, Request, Response, Result, buffer, create_error, send, stream, upgrade};
+use micro_smol::smol::io::{AsyncRead, AsyncReadExt, Cursor, copy, split};
+use micro_smol::{IntoResponse, Method, Request, Response, Result, buffer, create_error, send, stream, upgrade};
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,15 +10,13 @@ use std::{process, time::Duration};
 
 pub async fn handler(req: Request) -> Result<Response> {
     let (start, last) = req.path().rsplit_once('/').unwrap_or_default();
-    match (req.method(), start, last.parse::<usize>()) {
+    match (req.method(), start, last.parse::<u64>()) {
         (Method::Post, ..) => post(req).await,
-        (_, "/bytes", Ok(length)) => {
-            Body::from_reader(BufReader::new(Pattern(0).take(length as u64)), Some(length)).into_response()
-        }
-        (_, "/chunks", Ok(length)) => stream(Pattern(0).take(length as u64)).into_response(),
-        (_, "/cut", Ok(length)) => stream(Pattern(0).take(length as u64).chain(Broken)).into_response(),
+        (_, "/bytes", Ok(length)) => stream(Pattern(0).take(length)).length(length).into_response(),
+        (_, "/chunks", Ok(length)) => stream(Pattern(0).take(length)).into_response(),
+        (_, "/cut", Ok(length)) => stream(Pattern(0).take(length).chain(Broken)).into_response(),
         (_, "/wait", Ok(milliseconds)) => {
-            Timer::after(Duration::from_millis(milliseconds as u64)).await;
+            Timer::after(Duration::from_millis(milliseconds)).await;
             "Ready!".into_response()
         }
         _ => small(&req),
@@ -27,12 +25,12 @@ pub async fn handler(req: Request) -> Result<Response> {
 
 fn small(req: &Request) -> Result<Response> {
     match req.path() {
-        "/" if req.field("if-none-match") == Some("\"1\"") => send(304, ()),
+        "/" if req.header("if-none-match") == Some("\"1\"") => send(304, ()),
         "/" => Ok(send(200, "Hello, world")?.with_header("etag", "\"1\"")),
         "/page" => Ok(send(200, include_str!("page.html"))?.with_header("content-type", "text/html; charset=utf-8")),
-        // Which connection it is, and whom a proxy names as the client.
+        // Which connection it is, and the client that a proxy names.
         "/peer" => format!("{:?}", req.peer_addr()).into_response(),
-        "/remote" => req.remote().map(str::to_owned).into_response(),
+        "/remote" => req.header("x-forwarded-for").map(str::to_owned).into_response(),
         "/process" => process::id().into_response(),
         "/upgrade" => Ok(upgrade(req, "echo", async |io| {
             let (reader, writer) = split(io);
@@ -44,14 +42,14 @@ fn small(req: &Request) -> Result<Response> {
 
 async fn post(mut req: Request) -> Result<Response> {
     let mut response = match req.path() {
-        "/echo" => buffer(&mut req).limit("100mb").await?.into_response()?,
-        "/chunks" => stream(Cursor::new(buffer(&mut req).limit("100mb").await?)).into_response()?,
+        "/echo" => buffer(&req).limit("100mb").await?.into_response()?,
+        "/chunks" => stream(Cursor::new(buffer(&req).limit("100mb").await?)).into_response()?,
         // As it comes: it is for peers that read while they send.
         "/mirror" => req.take_body().into_response()?,
         _ => return check(req).await,
     };
     for name in ["content-type", "content-encoding"] {
-        if let Some(value) = req.field(name) {
+        if let Some(value) = req.header(name) {
             response = response.with_header(name, value);
         }
     }

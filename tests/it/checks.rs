@@ -14,7 +14,7 @@ pub fn head(input: &[u8]) {
         note.lock().unwrap().get_or_insert_with(|| Seen {
             method: req.method().to_string(),
             path: req.path().to_owned(),
-            host: req.field_bytes("host").map(<[u8]>::to_vec),
+            host: req.header_bytes("host").map(<[u8]>::to_vec),
         });
         // The view of http-types must not panic, whatever was sent.
         req.url().to_string()
@@ -49,13 +49,14 @@ fn strict_head(input: &[u8]) -> Option<Seen> {
     }
     let request_line: Vec<_> = lines[0].split(|byte| *byte == b' ').collect();
     let [method, target, version] = request_line.as_slice() else { return None };
-    let is_version = matches!(*version, b"HTTP/1.1" | b"HTTP/1.0");
+    let is_version = matches!(*version, [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9']);
     let is_method = !method.is_empty() && method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-');
     let is_target = !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
     let fields = lines[1..].iter().map(|line| strict_field(line)).collect::<Option<Vec<_>>>()?;
     let hosts: Vec<_> = fields.iter().filter(|(name, _)| name == "host").map(|(_, value)| value.clone()).collect();
     let enough_hosts = hosts.len() == 1 || hosts.is_empty() && *version == b"HTTP/1.0";
-    let is_valid = is_version && is_method && is_target && enough_hosts && strict_framing(&fields, version);
+    let is_host = hosts.iter().all(|host| host.is_empty() || strict_host(host));
+    let is_valid = is_version && is_method && is_target && enough_hosts && is_host && strict_framing(&fields, version);
     is_valid.then_some(Seen {
         method: String::from_utf8_lossy(method).into_owned(),
         path: strict_path(method, target)?,
@@ -79,13 +80,24 @@ fn trim(value: &[u8]) -> Vec<u8> {
     value[start..end].to_vec()
 }
 
+/// One host that is not empty, and a port that may be missing.
+fn strict_host(host: &[u8]) -> bool {
+    let is_bracketed = host.starts_with(b"[");
+    let colon = host.iter().rposition(|byte| *byte == b':').filter(|at| !is_bracketed || host[..*at].ends_with(b"]"));
+    let (name, port) = colon.map_or((host, &b""[..]), |at| (&host[..at], &host[at + 1..]));
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
+    let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b"[]:.".contains(byte);
+    let is_valid = if is_bracketed { name.iter().all(is_address) } else { name.iter().all(is_name) };
+    is_valid && !name.is_empty() && port.iter().all(u8::is_ascii_digit)
+}
+
 fn strict_framing(fields: &[(String, Vec<u8>)], version: &[u8]) -> bool {
     let values =
         |wanted: &str| fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value).collect::<Vec<_>>();
     match (values("content-length").as_slice(), values("transfer-encoding").as_slice()) {
         ([], []) => true,
         ([length], []) => !length.is_empty() && length.iter().all(u8::is_ascii_digit),
-        ([], [coding]) => version == b"HTTP/1.1" && coding.eq_ignore_ascii_case(b"chunked"),
+        ([], [coding]) => version != b"HTTP/1.0" && coding.eq_ignore_ascii_case(b"chunked"),
         _ => false,
     }
 }

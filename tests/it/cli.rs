@@ -466,7 +466,7 @@ fn every_example_is_served() {
     let mut names: Vec<_> = examples.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".rs"));
     names.sort();
-    assert_eq!(names.len(), 10);
+    assert_eq!(names.len(), 13);
     for name in names.iter().filter(|name| *name != "unix.rs") {
         Service::start(Path::new(CHECKOUT), &[&format!("examples/{name}")]).get();
     }

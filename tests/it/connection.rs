@@ -208,10 +208,10 @@ fn a_stream_that_panics_shows_http_1_0_a_reset() {
 fn who_reads_a_body_in_another_task_is_told_that_the_request_is_answered() {
     for fields in ["", "connection: close\r\n"] {
         let (sender, outcomes) = channel::unbounded();
-        let server = listen(async move |mut req: Request| {
+        let server = listen(async move |req: Request| {
             let sender = sender.clone();
             let read = async move {
-                let read = micro_smol::buffer(&mut req).await;
+                let read = micro_smol::buffer(&req).await;
                 let _ = sender.try_send(read.map_err(|error| format!("{error:?}")));
             };
             micro_smol::smol::spawn(read).detach();
@@ -295,7 +295,7 @@ fn a_server_lives_on_after_a_panic_in_a_stream() {
 
 #[test]
 fn an_error_arrives_although_the_peer_still_sends() {
-    let server = listen(async |mut req: Request| micro_smol::buffer(&mut req).limit("1kb").await).unwrap();
+    let server = listen(async |req: Request| micro_smol::buffer(&req).limit("1kb").await).unwrap();
     let mut client = connect(&server);
     client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n").unwrap();
     // The server reads on for a while, then it may stop.

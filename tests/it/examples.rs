@@ -1,12 +1,17 @@
 //! What the examples answer.
 
-use micro_smol::http_types::{Body, Request};
 use micro_smol::smol::block_on;
-use micro_smol::{Handler, respond};
+use micro_smol::{Body, Handler, Request, respond};
 
+#[path = "../../examples/auth.rs"]
+#[allow(dead_code, reason = "an example has a main of its own")]
+mod auth;
 #[path = "../../examples/compose.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod compose;
+#[path = "../../examples/error_type.rs"]
+#[allow(dead_code, reason = "an example has a main of its own")]
+mod error_type;
 #[path = "../../examples/errors.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod errors;
@@ -19,6 +24,9 @@ mod json;
 #[path = "../../examples/rate_limit.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod rate_limit;
+#[path = "../../examples/router.rs"]
+#[allow(dead_code, reason = "an example has a main of its own")]
+mod router;
 #[path = "../../examples/sleep.rs"]
 #[allow(dead_code, reason = "an example has a main of its own")]
 mod sleep;
@@ -36,10 +44,12 @@ mod unix;
 mod urlencoded;
 
 fn answer(handler: &impl Handler, path: &str, content: impl Into<Body>) -> (u16, String) {
-    let mut request = Request::post(format!("http://localhost{path}").as_str());
-    request.set_body(content);
+    ask(handler, Request::post(path).with_body(content))
+}
+
+fn ask(handler: &impl Handler, request: Request) -> (u16, String) {
     block_on(async {
-        let mut response = respond(handler, request.into()).await;
+        let mut response = respond(handler, request).await;
         (response.status().into(), response.body_string().await.unwrap())
     })
 }
@@ -89,9 +99,47 @@ fn rate_limit_limits() {
 
 #[test]
 fn compose_answers_errors_in_json() {
-    let handler = compose::timed(compose::errors_as_json(compose::greet));
+    let handler = compose::with_request_id(compose::errors_as_json(compose::greet));
     assert_eq!(answer(&handler, "/", ""), (200, "Hello, world".into()));
     assert_eq!(answer(&handler, "/x", ""), (404, r#"{"error":"There is only /"}"#.into()));
+}
+
+#[test]
+fn compose_numbers_each_response() {
+    let panicking = async |_req: Request| panic!("a panic that is part of the test") as ();
+    let (handler, panicking) = (compose::with_request_id(compose::greet), compose::with_request_id(panicking));
+    let number = |handler: &dyn Handler, path| {
+        let response = block_on(respond(handler, Request::get(path)));
+        response.header("x-request-id").map(str::to_owned)
+    };
+    assert_eq!(["/", "/x", "/"].map(|path| number(&handler, path).unwrap()), ["0", "1", "2"]);
+    assert_eq!(number(&panicking, "/").unwrap(), "0");
+}
+
+#[test]
+fn auth_hands_the_user_over() {
+    let handler = auth::with_user(auth::users(), auth::greet);
+    let asking = |authorization: &str| Request::get("/").with_header("authorization", authorization);
+    assert_eq!(ask(&handler, asking("Bearer sesame")), (200, "Hello, Ann\n".into()));
+    assert_eq!(ask(&handler, asking("Bearer open")).0, 401);
+    assert_eq!(ask(&handler, Request::get("/")).0, 401);
+    assert_eq!(ask(&auth::greet, Request::get("/")).0, 500);
+}
+
+#[test]
+fn error_type_has_a_status_for_each_error() {
+    let handler = error_type::with_statuses(error_type::buy);
+    assert_eq!(answer(&handler, "/tea", ""), (200, "Here you are".into()));
+    assert_eq!(answer(&handler, "/coffee", ""), (410, "Sold out".into()));
+    assert_eq!(answer(&handler, "/milk", ""), (404, "We do not have that".into()));
+}
+
+#[test]
+fn router_calls_the_handler_of_the_route() {
+    let handler = router::router(vec![("GET /teas/*", Box::new(router::tea))]);
+    assert_eq!(ask(&handler, Request::get("/teas/oolong")), (200, "A cup of oolong\n".into()));
+    assert_eq!(ask(&handler, Request::get("/teas/oolong/hot")), (404, "Not found\n".into()));
+    assert_eq!(answer(&handler, "/teas/oolong", "").0, 404);
 }
 
 #[test]

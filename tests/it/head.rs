@@ -48,6 +48,8 @@ fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
         ("GET / HTTP/\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / HTTP/1.\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / HTTP/2\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/1.10\r\nhost: a\r\n\r\n", "request line is malformed"),
+        ("GET / HTTP/10.1\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / HTTP/1.1x\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("GET / http/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
         ("G@T / HTTP/1.1\r\nhost: a\r\n\r\n", "request line is malformed"),
@@ -67,6 +69,14 @@ fn a_head_that_is_malformed_is_answered_with_400_and_closed() {
         ("GET / HTTP/1.1\r\nhost: a/b\r\n\r\n", "Host is malformed"),
         ("GET / HTTP/1.1\r\nhost: u@a\r\n\r\n", "Host is malformed"),
         ("GET / HTTP/1.1\r\nhost: a, b c\r\n\r\n", "Host is malformed"),
+        // Two fields that somebody has merged.
+        ("GET / HTTP/1.1\r\nhost: a,b\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: a, b\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: ,\r\n\r\n", "Host is malformed"),
+        // An http URI has a host (RFC 9110, 4.2.1).
+        ("GET / HTTP/1.1\r\nhost: :80\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.1\r\nhost: :\r\n\r\n", "Host is malformed"),
+        ("GET / HTTP/1.0\r\nhost: :80\r\n\r\n", "Host is malformed"),
         ("GET / HTTP/1.1\r\nhost: a:b\r\n\r\n", "Host is malformed"),
         ("GET / HTTP/1.1\r\nhost: a:65536\r\n\r\n", "Host is malformed"),
         ("GET / HTTP/1.1\r\nhost: [::1\r\n\r\n", "Host is malformed"),
@@ -112,7 +122,7 @@ fn one_or_two_empty_lines_before_a_request_line_are_skipped() {
 #[test]
 fn a_host_may_be_a_name_an_address_or_empty() {
     for host in
-        ["", "example.com", "example.com:", "a.b:80", "127.0.0.1:3000", "[::1]", "[::1]:80", "a%20b", "~_!$&'()*+,;="]
+        ["", "example.com", "example.com:", "a.b:80", "127.0.0.1:3000", "[::1]", "[::1]:80", "a%20b", "~_!$&'()*+;="]
     {
         assert_eq!(statuses(&echo, format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")), ["200"], "{host}");
     }
@@ -131,8 +141,38 @@ fn an_unknown_method_is_501() {
 }
 
 #[test]
+fn a_method_longer_than_any_is_501_however_long() {
+    for length in [17, 20, 21, 22, 10_000] {
+        let method = "A".repeat(length);
+        let answer = answer(&echo, format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 501 Not Implemented\r\n"), "{length}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nmethod is unknown"), "{length}: {answer}");
+    }
+    // The longest that there is.
+    assert_eq!(statuses(&echo, "UPDATEREDIRECTREF / HTTP/1.1\r\nhost: a\r\n\r\n"), ["200"]);
+}
+
+#[test]
+fn a_method_that_has_no_end_is_501() {
+    assert_eq!(statuses(&echo, "A".repeat(21)), ["501 close"]);
+    assert_eq!(statuses(&echo, "A".repeat(20)), ["400 close"], "it may be one, of which the end has not come");
+    let byte_that_is_in_no_method = format!("{}@", "A".repeat(19));
+    assert!(answer(&echo, byte_that_is_in_no_method).ends_with("request line is malformed"));
+}
+
+#[test]
+fn a_later_version_1_is_1_1() {
+    let version = async |req: Request| req.version().to_string();
+    for minor in ['1', '2', '7', '9'] {
+        let input = format!("GET / HTTP/1.{minor}\r\nhost: a\r\n\r\n");
+        assert_eq!(answer(&version, input.repeat(2)), ok("HTTP/1.1").repeat(2), "{minor}");
+        assert_eq!(statuses(&version, format!("GET / HTTP/1.{minor}\r\n\r\n")), ["400 close"], "it needs a Host");
+    }
+}
+
+#[test]
 fn another_version_is_505() {
-    for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0"] {
+    for version in ["HTTP/0.9", "HTTP/2.0", "HTTP/2.1", "HTTP/3.0", "HTTP/9.9"] {
         assert_eq!(statuses(&echo, format!("GET / {version}\r\nhost: a\r\n\r\n")), ["505 close"], "{version}");
     }
 }
@@ -181,7 +221,9 @@ fn the_request_line_has_a_limit() {
 #[test]
 fn a_request_line_without_end_is_414() {
     let limits = Limits { request_line_bytes_max: 100, ..Limits::default() };
-    assert!(answer_within(&echo, &limits, "a".repeat(102).as_bytes()).starts_with("HTTP/1.1 414 "));
+    let input = format!("GET /{}", "a".repeat(97));
+    assert!(answer_within(&echo, &limits, input.as_bytes()).starts_with("HTTP/1.1 414 "));
+    assert!(answer_within(&echo, &limits, &input.as_bytes()[..100]).starts_with("HTTP/1.1 400 "));
 }
 
 #[test]

@@ -82,9 +82,9 @@ fn a_handler_has_all_the_time_it_wants() {
         write_timeout: SHORT,
         ..Limits::default()
     };
-    let slow = async |mut req: Request| {
+    let slow = async |req: Request| {
         micro_smol::smol::Timer::after(3 * SHORT).await;
-        let content = buffer(&mut req).await;
+        let content = buffer(&req).await;
         micro_smol::smol::Timer::after(3 * SHORT).await;
         content
     };
@@ -100,6 +100,27 @@ fn a_body_that_stops_coming_is_408() {
     let mut client = connect(&server);
     client.write_all(&post("hello").as_bytes()[..50]).unwrap();
     assert_eq!(read_to_end(client), refusal("408 Request Timeout", "Body took too long"));
+}
+
+#[test]
+fn a_body_that_stops_coming_is_408_however_it_is_read() {
+    use micro_smol::smol::io::AsyncReadExt;
+    let handler = async |mut req: Request| -> micro_smol::Result<String> {
+        let mut content = String::new();
+        match req.path() {
+            "/take" => drop(req.take_body().read_to_string(&mut content).await?),
+            "/http" => content = micro_smol::http_types::Request::from(req).body_string().await?,
+            "/form" => drop(micro_smol::form::<Vec<(String, String)>>(&req).await?),
+            _ => content = micro_smol::text(&req).await?,
+        }
+        Ok(content)
+    };
+    let server = listen_within(handler, Limits { body_timeout: SHORT, ..Limits::default() });
+    for path in ["/take", "/http", "/form", "/text"] {
+        let mut client = connect(&server);
+        client.write_all(&post("hello").replace("POST /", &format!("POST {path}")).as_bytes()[..54]).unwrap();
+        assert_eq!(read_to_end(client), refusal("408 Request Timeout", "Body took too long"), "{path}");
+    }
 }
 
 /// Tells when it is dropped.

@@ -120,6 +120,80 @@ fn a_malformed_chunk_is_400() {
 }
 
 #[test]
+fn a_chunk_extension_is_read_by_the_grammar() {
+    let legal = [
+        "1;a",
+        "1;a=b",
+        "1 ;a=b",
+        "1\t; \ta \t= \tb",
+        "1;a = \"b;c\"",
+        "1;a=\"\"",
+        "1;a=\"b\\\"c\\\\\"",
+        "1;a=\"\tb\u{e9}c\"",
+        "1;a;b;c=d",
+        "1;a=b ; c=\"d\" ;e",
+        "01;!#$%&'*+-.^_`|~=1",
+    ];
+    for size in legal {
+        let input = chunked(&format!("{size}\r\nx\r\n0;last\r\n\r\n"));
+        assert_eq!(answer(&echo, input + &get("/")), [ok("POST / \"x\""), ok("GET / \"\"")].concat(), "{size:?}");
+    }
+    let malformed: [&[u8]; 26] = [
+        b"1;",
+        b"1;;",
+        b"1;=",
+        b"1;a=",
+        b"1;=b",
+        b"1;a b",
+        b"1;a=b c",
+        b"1;a=b=c",
+        b"1;\"",
+        b"1;\"a\"",
+        b"1;a=\"b",
+        b"1;a=\"b\\\"",
+        b"1;a=\"b\"c",
+        b"1;a=b\"c\"",
+        b"1;a[]=b",
+        b"1;bad[=x",
+        b"1;a=b;",
+        b"1;a ",
+        b"1;a=b ",
+        b"1;a=\"b\" ",
+        b"1 ",
+        b"1 a",
+        b"1;\xff",
+        b"1;a=\xff",
+        b"1;a=\"\0\"",
+        b"1;a=\"\x7f\"",
+    ];
+    for size in malformed {
+        let input = [chunked("").as_bytes(), size, b"\r\nx\r\n0\r\n\r\n", get("/").as_bytes()].concat();
+        let said = "Invalid body: chunk extension is malformed";
+        let answer = answer(&echo, input);
+        let shown = size.escape_ascii();
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with(said), "{shown}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{shown}: {answer}");
+    }
+}
+
+#[test]
+fn a_quoted_string_ends_before_its_line() {
+    for extension in
+        ["1;a=\"b\r\nc\"\r\nx\r\n", "1;a=\"\r\n\r\n\"\r\nx\r\n", "1;a=\"\\\r\n\"\r\nx\r\n", "1;a=\"b\nc\"\r\nx\r\n"]
+    {
+        assert_eq!(statuses(&echo, chunked(&format!("{extension}0\r\n\r\n"))), ["400 close"], "{extension:?}");
+    }
+}
+
+#[test]
+fn an_extension_of_any_chunk_is_checked() {
+    for chunks in ["1\r\na\r\n1;\r\nb\r\n0\r\n\r\n", "1\r\na\r\n0;a=\r\n\r\n"] {
+        let answer = answer(&echo, chunked(chunks));
+        assert!(answer.ends_with("\r\n\r\nInvalid body: chunk extension is malformed"), "{chunks:?}: {answer}");
+    }
+}
+
+#[test]
 fn chunk_extensions_and_trailers_have_a_limit() {
     let extension = |bytes: usize| chunked(&format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(bytes)));
     assert_eq!(statuses(&echo, extension(16 * 1024)), ["200"]);
@@ -138,9 +212,9 @@ fn leading_zeros_of_a_chunk_size_have_a_limit() {
 
 #[test]
 fn a_trailer_field_is_not_a_header_field() {
-    let user = async |mut req: Request| -> Result<String> {
-        buffer(&mut req).await?;
-        Ok(format!("{:?}", req.field("x-user")))
+    let user = async |req: Request| -> Result<String> {
+        buffer(&req).await?;
+        Ok(format!("{:?}", req.header("x-user")))
     };
     let answer = answer(&user, chunked("0\r\nx-user: root\r\n\r\n"));
     assert!(answer.ends_with("\r\n\r\nNone"), "{answer}");

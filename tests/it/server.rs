@@ -1,8 +1,9 @@
 //! Servers: endpoints, workers, stopping.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
 use crate::support::{connect, exchange, get};
@@ -90,6 +91,86 @@ fn a_file_that_is_no_socket_is_not_replaced() {
     std::fs::write(&path, "precious").unwrap();
     serve(hello).listen(&format!("unix:{}", path.display())).unwrap_err();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[test]
+fn a_server_listens_on_sockets_that_the_caller_has_opened() {
+    let directory = Directory::new("opened");
+    let path = directory.0.join("socket");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let unix = UnixListener::bind(&path).unwrap();
+    let of_smol = smol::block_on(smol::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addresses = [tcp.local_addr().unwrap(), of_smol.local_addr().unwrap()];
+    let server = serve(hello).listen_on(tcp).unwrap().listen_on(unix).unwrap();
+    let server = server.listen_on(of_smol.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let running = server.listen("tcp://127.0.0.1:0").unwrap().workers(2).start().unwrap();
+    let [first, second, third, fourth] = running.urls() else { panic!("four URLs: {:?}", running.urls()) };
+    assert_eq!([first, third], [&format!("http://{}", addresses[0]), &format!("http://{}", addresses[1])]);
+    assert_eq!(second, &format!("unix:{}", path.display()));
+    for url in [first, third, fourth] {
+        let mut client = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert!(crate::support::read_to_end(client).ends_with("Hello, world"), "{url}");
+    }
+    assert!(exchange_unix(&path).ends_with("Hello, world"));
+    running.stop().unwrap();
+    assert!(path.exists(), "the file is the caller's");
+}
+
+#[test]
+fn a_socket_that_the_caller_still_has_goes_on_listening() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = serve(hello).listen_on(tcp.try_clone().unwrap()).unwrap().workers(1).start().unwrap();
+    assert!(exchange(&running, b"GET / HTTP/1.0\r\n\r\n").ends_with("Hello, world"));
+    running.stop().unwrap();
+    let again = serve(hello).listen_on(tcp).unwrap().workers(1).start().unwrap();
+    assert!(exchange(&again, b"GET / HTTP/1.0\r\n\r\n").ends_with("Hello, world"));
+}
+
+#[test]
+fn a_socket_without_a_path_is_served() {
+    let directory = Directory::new("removed");
+    let path = directory.0.join("socket");
+    let unix = UnixListener::bind(&path).unwrap();
+    let mut client = UnixStream::connect(&path).unwrap();
+    let running = serve(hello).listen_on(unix).unwrap().workers(1).start().unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("Hello, world"), "the backlog of before is served: {answer}");
+    assert_eq!(running.addr(), None);
+}
+
+#[test]
+fn a_descriptor_that_does_not_listen_is_invalid_input() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let descriptors: [OwnedFd; 5] = [
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap().into(),
+        UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+        UnixStream::pair().unwrap().0.into(),
+        UnixDatagram::unbound().unwrap().into(),
+        std::fs::File::open("/dev/null").unwrap().into(),
+    ];
+    for descriptor in descriptors {
+        let error = serve(hello).listen_on(descriptor).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
+        assert_eq!(error.to_string(), "it is not a listening socket");
+    }
+}
+
+#[test]
+fn a_running_server_has_the_address_of_its_first_tcp_endpoint() {
+    let directory = Directory::new("addr");
+    let unix = format!("unix:{}", directory.0.join("socket").display());
+    let running = serve(hello).listen(&unix).unwrap().workers(1).start().unwrap();
+    assert_eq!(running.addr(), None);
+    drop(running);
+    let server = serve(hello).listen(&unix).unwrap().listen("tcp://127.0.0.1:0").unwrap();
+    let running = server.listen("tcp://127.0.0.1:0").unwrap().workers(1).start().unwrap();
+    assert_eq!(running.urls()[1], format!("http://{}", running.addr().unwrap()));
+    assert!(TcpStream::connect(running.addr().unwrap()).is_ok());
+    let running = serve(hello).listen("tcp://localhost:0").unwrap().workers(1).start().unwrap();
+    assert!(running.addr().unwrap().ip().is_loopback());
 }
 
 #[test]

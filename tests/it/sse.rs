@@ -1,4 +1,4 @@
-//! A live stream of events: what the example `sse` promises.
+//! A live stream of events, as in the example `sse`.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::examples::sse::Events;
+use crate::examples::sse;
 use crate::support::{connect, get};
-use futures_lite::{AsyncRead, AsyncWrite, stream as streams};
+use futures_lite::{AsyncRead, AsyncWrite, StreamExt, stream};
 use micro_smol::smol::block_on;
 use micro_smol::smol::channel::{self, Sender};
-use micro_smol::{Limits, Request, Running, serve, serve_connection, stream};
+use micro_smol::{Limits, Request, Running, chunks, listen, serve, serve_connection};
 
 const EVENT: &str = "data: x\n\n";
 
@@ -23,7 +23,7 @@ fn listen_short(timeout: Duration) -> (Running, Sender<String>) {
     let receiver = Mutex::new(Some(receiver));
     let handler = async move |_req: Request| {
         let events = receiver.lock().unwrap().take();
-        events.map(|events| stream(Events(Box::pin(events), Vec::new())))
+        events.map(|events| chunks(events.map(io::Result::Ok)))
     };
     let limits = Limits {
         head_timeout: timeout,
@@ -82,6 +82,19 @@ fn the_stream_is_dropped_when_the_client_has_left() {
     while sender.send_blocking(EVENT.to_owned()).is_ok() {}
 }
 
+#[test]
+fn the_example_ends_by_itself_when_the_server_stops() {
+    let server = listen(sse::handler).unwrap();
+    let mut client = connect(&server);
+    client.write_all(get("/events").as_bytes()).unwrap();
+    let head = read_until(&mut client, "\r\n\r\n");
+    assert!(head.contains("\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n"), "{head}");
+    server.stop().unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "{rest}");
+}
+
 static MADE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// A peer that asks once, and then takes little by little; it ends when it has taken enough.
@@ -134,11 +147,10 @@ impl AsyncWrite for SlowReader {
 #[test]
 fn events_are_made_no_faster_than_a_slow_reader_takes_them() {
     let endless = async |_req: Request| {
-        let events = streams::repeat_with(|| {
+        chunks(stream::repeat_with(|| {
             MADE_BYTES.fetch_add(EVENT.len(), Relaxed);
-            EVENT.to_owned()
-        });
-        stream(Events(events, Vec::new()))
+            io::Result::Ok(EVENT)
+        }))
     };
     let ended = block_on(serve_connection(SlowReader::default(), &endless, &Limits::default()));
     assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::BrokenPipe);

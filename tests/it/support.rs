@@ -11,8 +11,8 @@ use micro_smol::smol::io::{AsyncRead, AsyncWrite};
 use micro_smol::{Handler, Limits, Request, Result, Running, buffer, serve_connection, smol};
 
 /// Answers with what it understood of the request.
-pub async fn echo(mut req: Request) -> Result<String> {
-    let content = buffer(&mut req).await?;
+pub async fn echo(req: Request) -> Result<String> {
+    let content = buffer(&req).await?;
     Ok(format!("{} {} {:?}", req.method(), req.path(), String::from_utf8_lossy(&content)))
 }
 
@@ -103,12 +103,16 @@ pub fn answer(handler: &impl Handler, input: impl AsRef<[u8]>) -> String {
 pub fn statuses(handler: &impl Handler, input: impl AsRef<[u8]>) -> Vec<String> {
     let answer = answer(handler, input);
     let status = |head: &str| head.split(' ').nth(1).map(str::to_owned);
-    let closes = |head: &str| head.contains("\r\nconnection: close\r\n");
+    let closes = |message: &str| {
+        let head = message.split("\r\n\r\n").next().unwrap_or_default();
+        let mut options = head.lines().filter_map(|line| line.strip_prefix("connection: "));
+        options.any(|list| list.split(", ").any(|option| option == "close"))
+    };
     answer
         .split("HTTP/1.1 ")
         .skip(1)
         .map(|message| format!("HTTP/1.1 {message}"))
-        .filter_map(|head| Some(status(&head)? + if closes(&head) { " close" } else { "" }))
+        .filter_map(|message| Some(status(&message)? + if closes(&message) { " close" } else { "" }))
         .collect()
 }
 

@@ -17,54 +17,164 @@ fn the_readme_counts_the_crates() {
     assert!(include_str!("../../README.md").contains(&format!("The dependency tree is {others} crates")), "{others}");
 }
 
-/// The modules of the library in the order of lib.rs, and what each file of them imports from its crate.
-fn imports() -> Vec<(String, BTreeSet<String>)> {
+/// A module of the library: its path from lib.rs, its file, and the modules that the file declares.
+struct Module {
+    path: Vec<String>,
+    file: PathBuf,
+    children: Vec<String>,
+    code: String,
+}
+
+impl Module {
+    /// The modules of a file in the order in which they flow: those that it declares, then itself. Both files of a module that
+    /// stands in one or the other are in the list.
+    fn read(path: Vec<String>, file: &Path, folder: &Path) -> Vec<Module> {
+        let code = code_of(file);
+        let (mut modules, mut children) = (Vec::new(), Vec::new());
+        let mut file_of_next = None;
+        for line in code.lines().map(str::trim) {
+            let name = line.trim_start_matches("pub ").strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';'));
+            if let Some(path) = line.strip_prefix("#[path = \"") {
+                file_of_next = path.split('"').next().map(|name| file.with_file_name(name));
+            } else if let Some(name) = name {
+                let child = file_of_next.take().unwrap_or_else(|| folder.join(format!("{name}.rs")));
+                let child_path = [path.as_slice(), &[name.to_owned()]].concat();
+                modules.extend(Module::read(child_path, &child, &child.with_extension("")));
+                children.push(name.to_owned());
+            }
+        }
+        modules.push(Module { path, file: file.to_owned(), children, code });
+        modules
+    }
+
+    /// The paths that the file names: those that begin with `super`, `self` or a module that it declares.
+    fn names(&self) -> Vec<Vec<String>> {
+        let mut names = Vec::new();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        for (at, _) in self.code.match_indices("::") {
+            let before = &self.code[..at];
+            let start = before.rfind(|c: char| !is_word(c)).map_or(0, |last| last + 1);
+            if before[..start].ends_with("::") {
+                continue;
+            }
+            let word = &before[start..];
+            assert!(word != "crate", "{}: a copy of the library is no crate", self.file.display());
+            if word == "super" || word == "self" || self.children.iter().any(|child| child == word) {
+                expand(&self.code[start..], self.path.clone(), &mut names);
+            }
+        }
+        names
+    }
+
+    /// The module that a `pub use` of this file gives a name of.
+    fn gives(&self, name: &str) -> Option<Vec<String>> {
+        let mut given = Vec::new();
+        for (at, start) in self.code.match_indices("pub use ").chain(self.code.match_indices("pub(super) use ")) {
+            expand(&self.code[at + start.len()..], self.path.clone(), &mut given);
+        }
+        given.into_iter().find(|path| path.last().is_some_and(|last| last == name))
+    }
+}
+
+/// The code of a file, without its comments and its tests.
+fn code_of(file: &Path) -> String {
+    let source = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    source.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// Notes the paths of a use tree, or the path of an expression, from the module `base`.
+fn expand(text: &str, mut base: Vec<String>, paths: &mut Vec<Vec<String>>) {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut start) = (0, 0);
+        for (at, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    expand(&group[start..at], base.clone(), paths);
+                    start = at + 1;
+                    if character == '}' {
+                        return;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    match word {
+        "super" => drop(base.pop()),
+        "self" | "" => {}
+        _ => base.push(word.to_owned()),
+    }
+    match rest.strip_prefix("::").filter(|rest| !rest.starts_with('<')) {
+        Some(rest) => expand(rest, base, paths),
+        None if word.is_empty() && !text.starts_with('*') => {}
+        None => paths.push(base),
+    }
+}
+
+/// The modules of the library, each behind those that it may name.
+fn modules() -> Vec<Module> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let library = fs::read_to_string(src.join("lib.rs")).unwrap();
-    let modules =
-        library.lines().filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';'));
-    let read = |module: &str| {
-        let folder = fs::read_dir(src.join(module)).into_iter().flatten().map(|file| file.unwrap().path());
-        let imports = |depth: &str, source: String| {
-            let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let code = lines.collect::<Vec<_>>().join("\n");
-            let after = code.split(depth).skip(1).map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_'));
-            after.filter_map(|mut words| words.next().map(str::to_owned)).filter(|word| word != "super").collect()
-        };
-        let mut all: BTreeSet<String> =
-            imports("super::", fs::read_to_string(src.join(format!("{module}.rs"))).unwrap());
-        folder.for_each(|file| all.extend(imports("super::super::", fs::read_to_string(file).unwrap())));
-        (module.to_owned(), all)
+    Module::read(Vec::new(), &src.join("lib.rs"), &src)
+}
+
+/// The module in which a path ends, wherever its name is given on from.
+fn resolve(modules: &[Module], path: &[String]) -> Vec<String> {
+    let is_module = |path: &[String]| modules.iter().any(|module| module.path == path);
+    let mut length = 0;
+    while length < path.len() && is_module(&path[..=length]) {
+        length += 1;
+    }
+    let (found, rest) = path.split_at(length);
+    let given = rest.first().and_then(|name| modules.iter().find(|module| module.path == found)?.gives(name));
+    given.filter(|given| given != path).map_or(found.to_vec(), |given| resolve(modules, &given))
+}
+
+/// The modules that each module names, but for itself.
+fn imports() -> Vec<(String, BTreeSet<String>)> {
+    let modules = modules();
+    let imports = |module: &Module| {
+        let named = module.names().into_iter().map(|path| resolve(&modules, &path));
+        named.filter(|path| *path != module.path).map(|path| path.join("::")).collect()
     };
-    modules.map(read).collect()
+    modules.iter().map(|module| (module.path.join("::"), imports(module))).collect()
 }
 
 #[test]
 fn imports_go_one_way() {
-    let mut above = BTreeSet::from(["*".to_owned()]);
+    let (mut above, mut wrong) = (BTreeSet::new(), Vec::new());
     for (module, imports) in imports() {
-        let modules = imports.iter().filter(|name| Path::new("src").join(format!("{name}.rs")).exists());
-        let wrong: Vec<_> = modules.filter(|name| !above.contains(*name)).collect();
-        assert!(wrong.is_empty(), "{module} uses {wrong:?}, which are not above it in lib.rs");
+        wrong.extend(imports.difference(&above).map(|below| format!("{module:?} names {below:?}, which is below it")));
         above.insert(module);
     }
-    assert!(above.len() > 15, "{above:?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(above.len() > 30, "{above:?}");
 }
 
 #[test]
-fn the_wire_half_and_the_value_half_meet_in_the_connection_only() {
-    // Beside it, a request shows the head that it was made of.
-    const WIRE: [&str; 6] = ["h1", "deadline", "drain", "timed", "wire", "poller"];
-    const VALUE: [&str; 6] = ["kept", "request", "response", "content", "handler", "upgrade"];
-    for (module, imports) in imports() {
-        let foreign: &[&str] = match module.as_str() {
-            "request" => &WIRE[1..],
-            name if VALUE.contains(&name) => &WIRE,
-            name if WIRE.contains(&name) => &VALUE,
-            _ => &[],
-        };
-        let wrong: Vec<_> = foreign.iter().filter(|name| imports.contains(**name)).collect();
-        assert!(wrong.is_empty(), "{module} uses {wrong:?}");
+fn a_room_knows_only_those_before_it() {
+    const ROOMS: [&[&str]; 6] = [
+        &["log", "error", "limits"],
+        &["http1"],
+        &["payload", "request", "response", "into_response", "content", "handler", "upgrade"],
+        &["connection"],
+        &["server"],
+        &["cli"],
+    ];
+    let room_of = |module: &str| {
+        let first = module.split("::").next().unwrap();
+        ROOMS.iter().position(|room| room.contains(&first)).unwrap_or_else(|| panic!("{module} is in no room"))
+    };
+    for (module, imports) in imports().iter().filter(|(module, _)| !module.is_empty()) {
+        let wrong: Vec<_> =
+            imports.iter().filter(|named| named.is_empty() || room_of(named) > room_of(module)).collect();
+        assert!(wrong.is_empty(), "{module} names {wrong:?}");
     }
 }
 

@@ -1,6 +1,11 @@
 //! What the servers share: how they are started, and what they answer.
 
+#[cfg(feature = "order")]
+pub mod order;
+
+use std::hint::spin_loop;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 pub const HELLO: &str = "Hello, world";
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -19,4 +24,13 @@ pub fn listener() -> TcpListener {
 /// The number of threads that serve: the first argument.
 pub fn threads() -> usize {
     std::env::args().nth(1).and_then(|threads| threads.parse().ok()).unwrap_or(1)
+}
+
+/// Keeps the thread busy for a millisecond.
+pub fn work() -> &'static str {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1) {
+        spin_loop();
+    }
+    "Worked"
 }

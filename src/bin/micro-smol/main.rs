@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use lexopt::{Arg, Parser};
-use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, healthcheck, report};
+use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck};
 
 use arguments::Arguments;
 use build::Job;
@@ -49,7 +49,7 @@ const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on 
 const SMALL: [&str; 3] = ["lto=true", "codegen-units=1", "strip=true"];
 
 fn main() -> ExitCode {
-    report(run(Parser::from_env()), &format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}"))
+    exit_code(run(Parser::from_env()), &format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}"))
 }
 
 /// Obeys the command line, whose first argument may name a command.

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
-use micro_smol::cli::{Bound, Options};
+use micro_smol::cli::{BoundListener, Options};
 use micro_smol::smol::Timer;
 use micro_smol::smol::future::{FutureExt, block_on, yield_now};
 use micro_smol::smol::stream::StreamExt;
@@ -42,7 +42,7 @@ pub fn watch(job: &Job, options: &Options) -> io::Result<()> {
 
 /// The sockets, and who serves them.
 struct Services {
-    sockets: Vec<Bound>,
+    sockets: Vec<BoundListener>,
     /// What tells a service of them.
     args: Vec<OsString>,
     current: Option<Child>,

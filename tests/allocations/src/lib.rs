@@ -5,11 +5,20 @@ mod peer;
 
 // Not smol::block_on, which runs the reactor of async-io meanwhile.
 use micro_smol::smol::future::block_on;
-use micro_smol::{Handler, Json, Limits, Request, Result, buffer, json, serve_connection};
+use micro_smol::{Handler, IntoResponse, Json, Limits, Request, Response, Result, buffer, json, serve_connection};
 
 use peer::{GET, Peer};
 
-const POST: &str = "POST / HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Length: 5\r\n\r\nhello";
+const POST: &str = "POST /?page=2 HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Length: 5\r\n\r\n[1,2]";
+
+/// What each request costs: the box that its handler's future lives in.
+const FUTURE: f64 = 1.0;
+
+/// What content costs that comes with the head: its bytes.
+const CONTENT: f64 = 1.0;
+
+/// What fields cost: what the response has of its own, and the bytes and the places of the fields.
+const FIELDS: f64 = 3.0;
 
 /// How many allocations a request costs: what the second thousand adds to the first, without the few of each connection.
 fn allocations(handler: impl Handler, request: &'static str) -> f64 {
@@ -23,33 +32,87 @@ fn allocations(handler: impl Handler, request: &'static str) -> f64 {
     ((serve(2000) - thousand) / 1000.0).round()
 }
 
-#[test]
-fn text_costs_none() {
-    assert_eq!(allocations(async |_req: Request| "Hello, world", GET), 0.0);
+async fn hello(_req: Request) -> &'static str {
+    "Hello, world"
 }
 
 #[test]
-fn looking_at_the_request_costs_none() {
-    async fn handler(req: Request) -> u16 {
-        assert_eq!((req.path(), req.field("accept")), ("/", Some("*/*")));
-        204
+fn text_costs_the_future() {
+    assert_eq!(allocations(hello, GET), FUTURE);
+    assert_eq!(allocations(async |_req: Request| (), GET), FUTURE);
+}
+
+#[test]
+fn looking_at_the_request_costs_nothing() {
+    async fn handler(req: Request) {
+        assert_eq!((req.path(), req.query_string()), ("/", None));
+        assert_eq!((req.header("accept"), req.host()), (Some("*/*"), Some("127.0.0.1:3000")));
+        assert_eq!(req.headers().count(), 3);
     }
-    let number = allocations(handler, GET);
-    assert_eq!(number, 1.0, "the number as JSON");
+    assert_eq!(allocations(handler, GET), FUTURE);
+}
+
+#[test]
+fn a_query_costs_what_it_becomes() {
+    async fn handler(req: Request) -> Result<()> {
+        let pairs: Vec<(String, u8)> = req.query()?;
+        assert_eq!((pairs[0].0.as_str(), pairs[0].1), ("page", 2));
+        Ok(())
+    }
+    assert_eq!(allocations(handler, POST), FUTURE + CONTENT + 2.0, "the list and the name");
+}
+
+#[test]
+fn a_wrapper_costs_its_own_future() {
+    fn wrap(handler: impl Handler) -> impl Handler {
+        async move |req: Request| handler.call(req).await
+    }
+    assert_eq!(allocations(wrap(wrap(hello)), GET), 3.0 * FUTURE);
+    assert_eq!(allocations(Box::new(hello) as Box<dyn Handler>, GET), FUTURE);
 }
 
 #[test]
 fn a_small_json_value_costs_one_beside_the_value_itself() {
     let value = allocation_counter::measure(|| drop(json!({ "hello": "world" }))).count_total as f64;
     assert_eq!(value, 3.0, "serde_json's map, key and string");
-    assert_eq!(allocations(async |_req: Request| json!({ "hello": "world" }), GET), value + 1.0);
-    assert_eq!(allocations(async |_req: Request| Json(["hello", "world"]), GET), 1.0);
+    assert_eq!(allocations(async |_req: Request| json!({ "hello": "world" }), GET), FUTURE + value + 1.0);
+    assert_eq!(allocations(async |_req: Request| Json(["hello", "world"]), GET), FUTURE + 1.0);
+    assert_eq!(allocations(async |_req: Request| 7, GET), FUTURE + 1.0, "a number");
 }
 
 #[test]
-fn small_content_costs_two() {
-    async fn echo(mut req: Request) -> Result<Vec<u8>> {
-        buffer(&mut req).await
+fn a_read_of_small_content_costs_the_handlers_copy() {
+    assert_eq!(allocations(hello, POST), FUTURE + CONTENT, "not read");
+    async fn echo(req: Request) -> Result<Vec<u8>> {
+        buffer(&req).await
     }
-    assert_eq!(allocations(echo, POST), 2.0, "the content and the handler's copy");
+    assert_eq!(allocations(echo, POST), FUTURE + CONTENT + 1.0);
+}
+
+#[test]
+fn json_in_and_out_costs_the_content_of_both() {
+    async fn sum(req: Request) -> Result<Json<u32>> {
+        let numbers: [u32; 2] = micro_smol::json(&req).await?;
+        Ok(Json(numbers.iter().sum()))
+    }
+    assert_eq!(allocations(sum, POST), FUTURE + CONTENT + 1.0, "the content of the response");
+}
+
+#[test]
+fn five_fields_cost_no_more_than_one() {
+    async fn one(_req: Request) -> Result<Response> {
+        (201, [("location", "/tea/1")], "made").into_response()
+    }
+    assert_eq!(allocations(one, GET), FUTURE + FIELDS);
+    async fn five(_req: Request) -> Result<Response> {
+        let fields = [
+            ("cache-control", "no-store"),
+            ("content-security-policy", "default-src 'self'"),
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("x-request-id", "7f1c2d3e4b5a69788796a5b4c3d2e1f0"),
+        ];
+        (200, fields, "Hello, world").into_response()
+    }
+    assert_eq!(allocations(five, GET), FUTURE + FIELDS);
 }

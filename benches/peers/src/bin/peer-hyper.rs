@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures_util::{TryStreamExt, stream::MapOk};
 use http_body_util::{BodyExt, Either, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, LOCATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use micro_smol_peers::order::{Receipt, Terms};
 use micro_smol_peers::{HELLO, TEXT, listener, threads};
 use tokio::io::{AsyncReadExt, Repeat, Take};
 use tokio::net::TcpListener;
@@ -17,15 +18,21 @@ use tokio::runtime::Builder;
 use tokio_util::io::ReaderStream;
 
 type Source = StreamBody<MapOk<ReaderStream<Take<Repeat>>, fn(Bytes) -> Frame<Bytes>>>;
+const JSON: &str = "application/json; charset=utf-8";
+
 type Content = Either<Full<Bytes>, Source>;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Content>, hyper::Error> {
     let (content_type, content) = match request.uri().path() {
         "/json" => {
             let value = serde_json::json!({ "hello": "world" });
-            ("application/json; charset=utf-8", full(serde_json::to_vec(&value).unwrap()))
+            (JSON, full(serde_json::to_vec(&value).unwrap()))
         }
         "/echo" => ("application/octet-stream", full(request.into_body().collect().await?.to_bytes())),
+        "/order" => {
+            let refuse = |status| Response::builder().status(status).body(full("")).unwrap();
+            return Ok(order(request).await.unwrap_or_else(refuse));
+        }
         "/sleep" => {
             tokio::time::sleep(Duration::from_millis(10)).await;
             (TEXT, full("Ready!"))
@@ -34,6 +41,18 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Content>, hyper::
         _ => (TEXT, full(HELLO)),
     };
     Ok(Response::builder().header(CONTENT_TYPE, content_type).body(content).unwrap())
+}
+
+async fn order(request: Request<Incoming>) -> Result<Response<Content>, StatusCode> {
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    let terms: Terms = serde_urlencoded::from_str(query).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let user = head.headers.get("x-user").and_then(|user| user.to_str().ok()).ok_or(StatusCode::UNAUTHORIZED)?;
+    let content = body.collect().await.map_err(|_| StatusCode::BAD_REQUEST)?.to_bytes();
+    let order = serde_json::from_slice(&content).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let receipt = Receipt::new(order, terms, user);
+    let response = Response::builder().status(StatusCode::CREATED).header(CONTENT_TYPE, JSON);
+    Ok(response.header(LOCATION, receipt.location()).body(full(serde_json::to_vec(&receipt).unwrap())).unwrap())
 }
 
 fn full(content: impl Into<Bytes>) -> Content {

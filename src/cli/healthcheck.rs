@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, invalid};
+use super::super::server::{Endpoint, invalid};
 
 /// How long it may take in all: to resolve, to connect, and to be answered.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,19 +1,39 @@
-//! The parts that fields have in common: tokens, lists, numbers (RFC 9110, 5.6).
+//! The parts that messages have in common: tokens, lists, numbers (RFC 9110, 5.6).
+
+use http_types::StatusCode;
+
+/// Why a message is refused: the status that answers it, and the part at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub status: StatusCode,
+    pub reason: &'static str,
+}
+
+impl Rejection {
+    pub const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Rejection { status, reason }
+    }
+
+    pub const fn bad(reason: &'static str) -> Self {
+        Rejection::new(StatusCode::BadRequest, reason)
+    }
+}
 
 /// A set of bytes.
 pub struct Bytes([bool; 256]);
 
-/// The bytes of a token.
+/// The bytes of a token (RFC 9110, 5.6.2).
 pub const TCHAR: Bytes = Bytes::alphanumeric_or(b"!#$%&'*+-.^_`|~");
 
-/// The bytes of a registered name that stand for themselves (RFC 3986, 3.2.2).
-pub const REG_NAME: Bytes = Bytes::alphanumeric_or(b"-._~!$&'()*+,;=");
+/// The bytes of a registered name that stand for themselves (RFC 3986, 3.2.2), without the comma: `a,b` may be two Host
+/// fields that somebody has merged.
+pub const REG_NAME: Bytes = Bytes::alphanumeric_or(b"-._~!$&'()*+;=");
 
-/// The bytes of a path, and with a `?` of what is behind it, forgivingly: RFC 3986 wants some of them encoded.
+/// The bytes of a path; with `?`, those of a query. RFC 3986 wants some of them percent-encoded, but clients send them.
 pub const PATH: Bytes = Bytes::alphanumeric_or(b"!\"$%&'()*+,-./:;<=>@[\\]^_`{|}~");
 
 impl Bytes {
-    #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "it is computed by the compiler")]
+    #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler computes it")]
     const fn alphanumeric_or(others: &[u8]) -> Bytes {
         let mut set = [false; 256];
         let mut byte = 0;
@@ -32,23 +52,27 @@ impl Bytes {
     pub fn has(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte)).copied().unwrap_or_default()
     }
-
-    pub fn have_all(&self, text: &[u8]) -> bool {
-        text.iter().all(|byte| self.has(*byte))
-    }
 }
 
-/// Whether it may stand in a field value (RFC 9110, 5.5).
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| TCHAR.has(*byte))
+}
+
+/// Whether a byte may stand in a field value: visible ASCII, SP, HTAB or obs-text (RFC 9110, 5.5).
 pub fn is_field_byte(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
-/// How many bytes at the front are known to be printable ASCII. Eight are looked at in one step.
+pub fn is_field_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| is_field_byte(*byte))
+}
+
+/// How many bytes at the front are known to be printable ASCII. One step looks at eight.
 pub fn printable_bytes(text: &[u8]) -> usize {
     const EACH: u64 = u64::MAX / 255;
     let mut count = 0_usize;
     for word in text.as_chunks().0 {
-        // The highest bit is set in a byte below the space, and in one above the tilde; behind those, it may be.
+        // The highest bit is set in a byte below the space and in one above the tilde; in the bytes behind it, it may be.
         let word = u64::from_le_bytes(*word);
         let marks = (word.wrapping_sub(EACH * 0x20) | word.wrapping_add(EACH)) & (EACH * 0x80);
         count = count.saturating_add(marks.trailing_zeros() as usize / 8);
@@ -57,15 +81,6 @@ pub fn printable_bytes(text: &[u8]) -> usize {
         }
     }
     count
-}
-
-pub fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && TCHAR.have_all(text)
-}
-
-/// Whether a list-based field value has this element, which is compared without case.
-pub fn has_element(value: &[u8], element: &str) -> bool {
-    elements(value).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// The elements of a list-based field value, without the white space around them (RFC 9110, 5.6.1).
@@ -82,7 +97,7 @@ pub fn trim(text: &[u8]) -> &[u8] {
     text
 }
 
-/// A number of digits alone; none of them make 0.
+/// The number that digits make; 0 if there are none, `None` if there is anything else or the number is too large.
 pub fn decimal(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |number, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte & 0x0f))?;

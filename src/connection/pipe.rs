@@ -1,0 +1,156 @@
+//! The way of content from the connection, which owns the stream, to its reader, which may be in another task.
+//!
+//! The connection reads content into the pipe's buffer for as long as its reader waits for more; the reader then takes the
+//! buffer, so that content is not copied. The pipe ends with the connection, whatever becomes of the reader.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_lite::{AsyncBufRead, AsyncRead};
+
+use super::super::error::BodyError;
+use super::super::http1::Buffer;
+use super::super::payload::Source;
+
+#[derive(Default)]
+struct State {
+    /// What has come and was not taken.
+    buffer: Buffer,
+    /// The reader waits until there are so many bytes; 0 if it does not wait.
+    wanted_bytes: usize,
+    /// How the content has ended.
+    end: Option<Result<(), BodyError>>,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
+}
+
+impl State {
+    /// Whether the reader can go on.
+    fn is_enough(&self, wanted_bytes: usize) -> bool {
+        self.end.is_some() || self.buffer.unread().len() >= wanted_bytes
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connection's end.
+#[derive(Default)]
+pub(super) struct PipeWriter(Arc<Mutex<State>>);
+
+impl PipeWriter {
+    pub(super) fn reader(&self) -> PipeReader {
+        PipeReader { state: self.0.clone(), buffer: Buffer::default() }
+    }
+
+    pub(super) fn has_reader(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Has `read` append content for as long as the reader waits for more; it returns how the content has ended, if it has.
+    ///
+    /// Returns `None` if the reader does not wait; the task is woken when it does. Ready when a reader in the same task has
+    /// to be polled again.
+    pub(super) fn poll_fill(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(&mut Context<'_>, &mut Buffer) -> Poll<Option<Result<(), BodyError>>>,
+    ) -> Option<Poll<()>> {
+        loop {
+            let mut state = lock(&self.0);
+            if state.wanted_bytes == 0 || !self.has_reader() {
+                state.connection = Some(cx.waker().clone());
+                return None;
+            }
+            let Poll::Ready(end) = read(cx, &mut state.buffer) else { return Some(Poll::Pending) };
+            state.end = end;
+            if state.is_enough(state.wanted_bytes) {
+                state.wanted_bytes = 0;
+                let reader = state.reader.take();
+                // Wake outside the lock: a waker may run any code.
+                drop(state);
+                match reader {
+                    Some(reader) if reader.will_wake(cx.waker()) => return Some(Poll::Ready(())),
+                    reader => reader.into_iter().for_each(Waker::wake),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for PipeWriter {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.end.get_or_insert(Err(BodyError::ANSWERED));
+        let reader = state.reader.take();
+        drop(state);
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The reader's end.
+pub(super) struct PipeReader {
+    state: Arc<Mutex<State>>,
+    /// What was taken from the pipe and not read.
+    buffer: Buffer,
+}
+
+/// Waits for so many bytes, and takes what has come then: nothing at the end.
+fn poll_take(
+    state: &Mutex<State>,
+    cx: &mut Context<'_>,
+    to: &mut Buffer,
+    wanted_bytes: usize,
+) -> Poll<io::Result<usize>> {
+    let mut state = lock(state);
+    if !state.is_enough(wanted_bytes) {
+        state.wanted_bytes = wanted_bytes;
+        state.reader = Some(cx.waker().clone());
+        // Within one task the connection is polled next anyway.
+        let connection = state.connection.take().filter(|connection| !connection.will_wake(cx.waker()));
+        drop(state);
+        connection.into_iter().for_each(Waker::wake);
+        return Poll::Pending;
+    }
+    let count = state.buffer.unread().len();
+    match (count, state.end) {
+        (0, Some(end)) => return Poll::Ready(end.map(|()| 0).map_err(io::Error::from)),
+        _ if to.is_empty() => mem::swap(to, &mut state.buffer),
+        _ => {
+            to.append(state.buffer.unread(), count);
+            state.buffer.consume(count);
+        }
+    }
+    Poll::Ready(Ok(count))
+}
+
+impl Source for PipeReader {
+    fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
+        poll_take(&self.state, cx, to, wanted_bytes)
+    }
+}
+
+impl AsyncBufRead for PipeReader {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let PipeReader { state, buffer } = self.get_mut();
+        if buffer.is_empty() {
+            ready!(poll_take(state, cx, buffer, 1))?;
+        }
+        Poll::Ready(Ok(buffer.unread()))
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        self.buffer.consume(count);
+    }
+}
+
+impl AsyncRead for PipeReader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
+        ready!(self.as_mut().poll_fill_buf(cx))?;
+        Poll::Ready(Ok(self.buffer.read(to)))
+    }
+}

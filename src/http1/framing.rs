@@ -1,0 +1,139 @@
+//! [`Head`] -> where the message body ends, and whether the connection goes on (RFC 9112, 6.3 and 9.3). Pure.
+
+use http_types::{Method, StatusCode, Version};
+
+use super::head::Head;
+use super::syntax::{Rejection, decimal, is_token};
+
+/// How the end of a message body is found (RFC 9112, 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no message body.
+    None,
+    /// It has so many bytes.
+    Length(u64),
+    /// The chunked coding marks it.
+    Chunked,
+    /// It is the end of the connection; only for responses, and only to HTTP/1.0.
+    Close,
+}
+
+/// Whether the connection persists after the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    Persist,
+    Close,
+    /// It persists in another protocol (RFC 9110, 7.8).
+    Upgrade,
+}
+
+/// What the peer waits for before it sends the body (RFC 9110, 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    Nothing,
+    Continue,
+}
+
+/// Finds the framing of a request by the rules of RFC 9112, 6.3. What two readers might read in two ways is refused.
+pub fn framing(head: &Head) -> Result<Framing, Rejection> {
+    if !head.fields().may_have("content-length") && !head.fields().may_have("transfer-encoding") {
+        return Ok(Framing::None);
+    }
+    let mut lengths = head.fields().values("content-length");
+    let length = lengths.next();
+    let codings = transfer_coding(head)?;
+    match (codings, length) {
+        // 3. Two lengths: the ends may disagree where the message stops.
+        (Some(_), Some(_)) => Err(Rejection::bad("Content-Length beside Transfer-Encoding")),
+        // 4. A chunked body.
+        (Some(Chunked), None) => Ok(Framing::Chunked),
+        // 5. Content-Length more than once, even if equal: a list of lengths is not a length.
+        (None, Some(_)) if lengths.next().is_some() => Err(Rejection::bad("Content-Length is repeated")),
+        // 6. A valid Content-Length.
+        (None, Some(length)) => content_length(length).map(Framing::Length),
+        // 7. A request with neither has no body.
+        (None, None) => Ok(Framing::None),
+    }
+}
+
+/// Finds the framing of a response, whose content has `length` bytes if that is known (RFC 9112, 6.3).
+pub fn response_framing(request: Method, version: Version, status: StatusCode, length: Option<u64>) -> Framing {
+    match (status, length, version) {
+        // 1. 1xx, 204 and 304 have no body, and do not say how long one would be.
+        (StatusCode::NoContent | StatusCode::NotModified, ..) => Framing::None,
+        _ if status.is_informational() => Framing::None,
+        // A 205 has no content either, but says so (RFC 9110, 15.3.6).
+        (StatusCode::ResetContent, ..) => Framing::Length(0),
+        // A handler that makes no content for a HEAD has not said how long that of a GET is (RFC 9110, 8.6).
+        (_, Some(0), _) if request == Method::Head => Framing::None,
+        (_, Some(length), _) => Framing::Length(length),
+        (_, None, Version::Http1_1) => Framing::Chunked,
+        // 8. HTTP/1.0 knows no chunks: the end of the connection ends the body. The answer to a HEAD has none.
+        _ if request == Method::Head => Framing::None,
+        _ => Framing::Close,
+    }
+}
+
+/// The one transfer coding that is known here.
+struct Chunked;
+
+/// Transfer-Encoding must be exactly `chunked`, once (RFC 9112, 6.1 and 7).
+fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Rejection> {
+    let mut codings = head.fields().elements("transfer-encoding").peekable();
+    if codings.peek().is_none() {
+        return Ok(None);
+    }
+    if head.version() == Version::Http1_0 {
+        return Err(Rejection::bad("Transfer-Encoding in HTTP/1.0"));
+    }
+    let mut unknown = false;
+    while let Some(coding) = codings.next() {
+        let is_last = codings.peek().is_none();
+        match coding.eq_ignore_ascii_case(b"chunked") {
+            true if !is_last => return Err(Rejection::bad("chunked is not the last transfer coding")),
+            false if !is_token(coding) => return Err(Rejection::bad("Transfer-Encoding is malformed")),
+            is_chunked => unknown |= !is_chunked,
+        }
+    }
+    match unknown {
+        true => Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown")),
+        false => Ok(Some(Chunked)),
+    }
+}
+
+fn content_length(value: &[u8]) -> Result<u64, Rejection> {
+    let length = if value.is_empty() { None } else { decimal(value) };
+    length.ok_or(Rejection::bad("Content-Length is malformed"))
+}
+
+/// Finds whether the connection persists after this request (RFC 9112, 9.3).
+pub fn persistence(head: &Head) -> Persistence {
+    let says = |option| head.fields().has_element("connection", option);
+    match head.version() {
+        // 1. "close" closes.
+        _ if says("close") => Persistence::Close,
+        // 2. HTTP/1.1 persists.
+        Version::Http1_1 => Persistence::Persist,
+        // 3. HTTP/1.0 persists if it asks to.
+        _ if says("keep-alive") => Persistence::Persist,
+        // 4. Anything else closes.
+        _ => Persistence::Close,
+    }
+}
+
+/// Finds what the peer expects. HTTP/1.0 does not know 100 (Continue); no other expectation is known here.
+pub fn expectation(head: &Head) -> Result<Expectation, Rejection> {
+    let mut expectation = Expectation::Nothing;
+    if !head.fields().may_have("expect") {
+        return Ok(expectation);
+    }
+    for expected in head.fields().elements("expect") {
+        if !expected.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Rejection::new(StatusCode::ExpectationFailed, "expectation is unknown"));
+        }
+        if head.version() == Version::Http1_1 {
+            expectation = Expectation::Continue;
+        }
+    }
+    Ok(expectation)
+}

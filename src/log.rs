@@ -1,0 +1,80 @@
+//! The log on stderr, and how much it says.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What `MICRO_ENV` says, read once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Production,
+    Development,
+    Test,
+}
+
+pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match std::env::var("MICRO_ENV").as_deref() {
+    Ok("development") => Mode::Development,
+    Ok("test") => Mode::Test,
+    _ => Mode::Production,
+});
+
+/// How many lines wait to be written; more are dropped and counted.
+const LOG_LINES_MAX: usize = 1024;
+
+/// Lines for stderr. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
+struct Log {
+    lines: SyncSender<String>,
+    unwritten: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let (lines, written) = mpsc::sync_channel::<String>(LOG_LINES_MAX);
+    // Without the thread, lines are dropped.
+    let _ = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(move || {
+        for line in written {
+            // `eprintln!` would panic where stderr is closed.
+            let _ = io::stderr().write_all(line.as_bytes());
+            LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
+        }
+    });
+    Log { lines, unwritten: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
+});
+
+/// Prints a line of the server's own on stderr. Control characters are escaped, but for the line ends of development.
+pub(super) fn log(line: impl Display) {
+    if *MODE == Mode::Test {
+        return;
+    }
+    let mut text = String::new();
+    let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
+    if dropped > 0 {
+        text.push_str(&format!("micro-smol: {dropped} lines of the log were dropped\n"));
+    }
+    text.push_str("micro-smol: ");
+    for character in line.to_string().chars() {
+        match character {
+            '\n' if *MODE == Mode::Development => text.push('\n'),
+            _ if character.is_control() => text.extend(character.escape_default()),
+            _ => text.push(character),
+        }
+    }
+    text.push('\n');
+    LOG.unwritten.fetch_add(1, Ordering::SeqCst);
+    if LOG.lines.try_send(text).is_err() {
+        LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
+        LOG.dropped.fetch_add(dropped + 1, Ordering::SeqCst);
+    }
+}
+
+/// Waits until the log is written, but not for long: the process is about to end.
+pub(super) fn flush_log() {
+    let end = Instant::now() + Duration::from_millis(500);
+    while LOG.unwritten.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(1));
+    }
+}

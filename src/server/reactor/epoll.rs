@@ -1,0 +1,342 @@
+//! One edge-triggered epoll instance for all sockets of a worker.
+//!
+//! A socket is registered once, for all events. What the kernel has said of it is kept until a call finds the contrary, so a
+//! request costs one read and one write: async-io alone would take an `epoll_ctl` for each wait and a read that fails after
+//! each one that does not.
+//!
+//! A worker with nothing to do sleeps in this epoll, which is one call. Timers and whatever else async-io watches need
+//! async-io to look: a thread of its own does, but a worker that its handlers' timers wake again and again sleeps better
+//! in async-io itself, where this epoll is one source among others. Where a worker sleeps next follows from what woke it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Instant;
+
+use async_io::Async;
+use atomic_waker::AtomicWaker;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, SocketFlags};
+use slab::Slab;
+
+use super::super::super::connection::Connections;
+use super::super::turn::{Next, Tasks, Turn};
+
+/// The most events that are taken from the kernel at once.
+const EVENTS_MAX: usize = 256;
+
+/// A worker sleeps in its own epoll after so many sleeps that only sockets have ended.
+const SOCKET_SLEEPS: u32 = 32;
+
+/// The sockets of a worker, and its sleep. Whatever it needs is opened when it is made.
+pub struct Reactor {
+    epoll: OwnedFd,
+    /// The epoll as a source of async-io.
+    epoll_source: Async<OwnedFd>,
+    events: RefCell<Vec<Event>>,
+    sources: RefCell<Slab<Arc<State>>>,
+    notifier: Arc<Notifier>,
+    /// How many sleeps in a row were ended by sockets alone.
+    socket_sleeps: Cell<u32>,
+}
+
+impl Reactor {
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let epoll_source = Async::new_nonblocking(epoll.try_clone()?)?;
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &eventfd, EventData::new_u64(u64::MAX), EventFlags::IN | EventFlags::ET)?;
+        let notifier = Notifier { state: AtomicU8::new(AWAKE), eventfd, elsewhere: AtomicWaker::new() };
+        Ok(Reactor {
+            epoll,
+            epoll_source,
+            events: Vec::with_capacity(EVENTS_MAX).into(),
+            sources: RefCell::default(),
+            notifier: notifier.into(),
+            socket_sleeps: Cell::new(0),
+        })
+    }
+
+    /// Registers a socket until the registration is dropped.
+    pub fn register(&self, fd: OwnedFd) -> io::Result<(IoSource, IoRegistration<'_>)> {
+        let state = Arc::new(State {
+            fd,
+            read: Readiness::ready(),
+            write: Readiness::ready(),
+            is_ended: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
+        });
+        let registration = IoRegistration { reactor: self, key: self.sources.borrow_mut().insert(state.clone()) };
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&self.epoll, &state.fd, EventData::new_u64(registration.key as u64), flags)?;
+        Ok((IoSource(state), registration))
+    }
+
+    /// Runs tasks to their end, and sleeps while they wait: for sockets, for deadlines, and for whatever wakes them.
+    pub fn run(&self, connections: &Connections, mut tasks: impl Tasks) -> io::Result<()> {
+        let mut deadlines = pin!(connections.keep_deadlines::<()>());
+        let waker = Waker::from(self.notifier.clone());
+        async_io::block_on(poll_fn(|cx| {
+            let mut timeout = Some(Timespec::default());
+            loop {
+                self.wait(timeout.as_ref())?;
+                match tasks(&mut Context::from_waker(&waker)) {
+                    Turn::Done => return Poll::Ready(Ok(())),
+                    Turn::More => {
+                        connections.wake_overdue();
+                        timeout = Some(Timespec::default());
+                    }
+                    Turn::Idle if self.socket_sleeps.get() < SOCKET_SLEEPS => {
+                        let _ = deadlines.as_mut().poll(cx);
+                        ready!(self.poll_elsewhere(cx))?;
+                        timeout = Some(Timespec::default());
+                    }
+                    Turn::Idle => timeout = self.sleep_time(connections.wake_overdue()),
+                }
+            }
+        }))
+    }
+
+    /// Falls asleep until a time or for ever, and returns how long that is: not at all if there is something to do.
+    fn sleep_time(&self, end: Option<Instant>) -> Option<Timespec> {
+        match end {
+            _ if !self.notifier.fall_asleep(ASLEEP) => Some(Timespec::default()),
+            Some(end) => end.saturating_duration_since(Instant::now()).try_into().ok(),
+            None => None,
+        }
+    }
+
+    /// Sleeps in async-io; ready when there are sockets to look at, or something else to do.
+    fn poll_elsewhere(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.notifier.elsewhere.register(cx.waker());
+        match self.notifier.fall_asleep(ASLEEP_ELSEWHERE) {
+            true => self.epoll_source.poll_readable(cx),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Waits for sockets, and wakes the tasks of those that are ready.
+    fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
+            Err(Errno::INTR) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.notifier.state.swap(AWAKE, Ordering::SeqCst) {
+            AWAKE => {}
+            NOTIFIED => self.socket_sleeps.set(0),
+            _ => self.socket_sleeps.set(self.socket_sleeps.get().saturating_add(1)),
+        }
+        let sources = self.sources.borrow();
+        for event in events.iter() {
+            // A stale key costs one spurious wakeup.
+            let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if let Some(state) = sources.get(key) {
+                state.note(event.flags);
+            }
+        }
+        // The tasks that were just woken are about to be polled, so the notification has done its work.
+        self.notifier.state.swap(AWAKE, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Notes what the kernel has to say by now, and returns how many events that were.
+    pub fn look(&self) -> io::Result<usize> {
+        self.wait(Some(&Timespec::default()))?;
+        Ok(self.events.borrow().len())
+    }
+}
+
+const AWAKE: u8 = 0;
+const NOTIFIED: u8 = 1;
+const ASLEEP: u8 = 2;
+const ASLEEP_ELSEWHERE: u8 = 3;
+
+/// Wakes a worker, from any thread.
+struct Notifier {
+    state: AtomicU8,
+    /// It is in the epoll. Nobody reads it: each write is an edge.
+    eventfd: OwnedFd,
+    elsewhere: AtomicWaker,
+}
+
+impl Notifier {
+    /// Falls asleep, unless there was a notification: then there is something to do.
+    fn fall_asleep(&self, asleep: u8) -> bool {
+        let fallen = self.state.compare_exchange(AWAKE, asleep, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if !fallen {
+            self.state.store(AWAKE, Ordering::SeqCst);
+        }
+        fallen
+    }
+}
+
+impl Wake for Notifier {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        match self.state.swap(NOTIFIED, Ordering::SeqCst) {
+            // Err only if the worker has not slept for 2⁶⁴ notifications.
+            ASLEEP => drop(rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes())),
+            ASLEEP_ELSEWHERE => self.elsewhere.wake(),
+            _ => {}
+        }
+    }
+}
+
+/// A socket's entry among those of its worker.
+pub struct IoRegistration<'a> {
+    reactor: &'a Reactor,
+    key: usize,
+}
+
+impl Drop for IoRegistration<'_> {
+    fn drop(&mut self) {
+        // The kernel forgets a socket when it is closed.
+        self.reactor.sources.borrow_mut().try_remove(self.key);
+    }
+}
+
+/// A socket and what is known of it. It may be used from other threads: an upgraded stream goes anywhere.
+#[derive(Clone)]
+pub struct IoSource(Arc<State>);
+
+struct State {
+    fd: OwnedFd,
+    read: Readiness,
+    write: Readiness,
+    /// Whether the peer sends no more, which the kernel says only once.
+    is_ended: AtomicBool,
+    /// Whether the peer has reset the connection, or is gone.
+    is_reset: AtomicBool,
+}
+
+impl State {
+    fn note(&self, flags: EventFlags) {
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            self.is_reset.store(true, Ordering::SeqCst);
+        }
+        if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            self.is_ended.store(true, Ordering::SeqCst);
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+            self.read.set_ready();
+        }
+        if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
+            self.write.set_ready();
+        }
+    }
+}
+
+/// One direction of a socket: ready, unless a call has drained it since the kernel last spoke of it.
+struct Readiness {
+    /// How often the kernel has spoken. Only the reactor counts.
+    events: AtomicU64,
+    /// How often it had when a call last drained the direction.
+    drained: AtomicU64,
+    waker: AtomicWaker,
+}
+
+impl Readiness {
+    fn ready() -> Self {
+        Readiness { events: AtomicU64::new(1), drained: AtomicU64::new(0), waker: AtomicWaker::new() }
+    }
+
+    fn set_ready(&self) {
+        self.events.store(self.events.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.waker.wake();
+    }
+
+    fn is_ready(&self) -> bool {
+        self.events.load(Ordering::Acquire) != self.drained.load(Ordering::Acquire)
+    }
+
+    /// Ready when a condition holds that an event can make true.
+    fn poll_until(&self, cx: &mut Context<'_>, holds: impl Fn() -> bool) -> Poll<()> {
+        if !holds() {
+            self.waker.register(cx.waker());
+            if !holds() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Makes a call until it is done or would block.
+    fn poll_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        state: &State,
+        mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            // Loaded before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
+            let events = self.events.load(Ordering::Acquire);
+            let drain = || self.drained.store(events, Ordering::Release);
+            match call(&state.fd) {
+                Ok((value, next)) => {
+                    if matches!(next, Next::Exhausted) && !state.is_ended.load(Ordering::SeqCst) {
+                        drain();
+                    }
+                    return Poll::Ready(Ok(value));
+                }
+                Err(Errno::WOULDBLOCK) => {
+                    drain();
+                    ready!(self.poll_until(cx, || self.is_ready()));
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl IoSource {
+    pub fn fd(&self) -> &OwnedFd {
+        &self.0.fd
+    }
+
+    /// Makes a call that reads, once the socket is ready.
+    pub fn poll_read_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+    ) -> Poll<io::Result<T>> {
+        let State { read, .. } = &*self.0;
+        ready!(read.poll_until(cx, || read.is_ready()));
+        read.poll_with(cx, &self.0, call)
+    }
+
+    /// Makes a call that writes.
+    ///
+    /// It is tried even if the kernel has not spoken, which it does when a third of the buffer is free: for a slow peer and a
+    /// large buffer, that may take longer than the time for a write.
+    pub fn poll_write_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+    ) -> Poll<io::Result<T>> {
+        self.0.write.poll_with(cx, &self.0, call)
+    }
+
+    /// Ready once the peer has reset the connection, however much is unread.
+    pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.read.poll_until(cx, || self.0.is_reset.load(Ordering::SeqCst))
+    }
+}
+
+/// Accepts a connection that does not block.
+pub fn accept(listener: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddrAny>), Errno> {
+    rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}

@@ -1,0 +1,26 @@
+//! What a worker and its reactor tell each other.
+
+use std::task::Context;
+
+/// The tasks of a worker: polls some of them.
+pub trait Tasks: FnMut(&mut Context<'_>) -> Turn {}
+
+impl<F: FnMut(&mut Context<'_>) -> Turn> Tasks for F {}
+
+/// What is left to do after some tasks were polled.
+pub enum Turn {
+    /// Other tasks can go on.
+    More,
+    /// All tasks wait.
+    Idle,
+    /// The worker ends.
+    Done,
+}
+
+/// What a call to the kernel says of the next one.
+pub enum Next {
+    /// There may be more to read, or room to write.
+    Ready,
+    /// There was no more.
+    Exhausted,
+}

@@ -1,0 +1,168 @@
+//! The life of a worker: it accepts connections until it is told to stop, then lets them end.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt;
+use futures_lite::future::{pending, poll_once, yield_now};
+use smol::LocalExecutor;
+use smol::channel::Receiver;
+use smol::lock::{Barrier, Semaphore};
+
+use super::super::connection::{Connections, serve_stream, timeout};
+use super::super::handler::{Handler, survive};
+use super::super::limits::Limits;
+use super::super::log::log;
+use super::super::request::Context;
+use super::listener::{Listener, SharedListener};
+use super::reactor::Reactor;
+use super::socket;
+use super::turn::Turn;
+
+/// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often a worker that ends asks the kernel what has come: enough for any backlog, but bounded.
+const LAST_LOOKS: usize = 64;
+
+/// How many tasks a worker polls before it looks at its sockets again.
+const TURN_TASKS: usize = 32;
+
+/// What the workers share.
+pub(super) struct Shared {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) limits: Limits,
+    /// As many as there may be connections.
+    pub(super) connection_permits: Semaphore,
+    /// Closed when the workers are to accept no more and to let their connections end.
+    pub(super) shutdown: Receiver<()>,
+    /// Closed when the workers are to end at once.
+    pub(super) abort: Receiver<()>,
+    /// Where the workers meet when they accept no more.
+    pub(super) all_closed: Barrier,
+    /// How long an idle connection is kept after shutdown, in milliseconds.
+    pub(super) idle_grace_ms: AtomicU64,
+}
+
+/// Serves with a reactor and an executor of its own; returns how many connections were cut.
+pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io::Result<usize> {
+    let (reactor, connections, executor) = (Reactor::new()?, Connections::default(), LocalExecutor::new());
+    let worker = Worker { shared, reactor: &reactor, connections: &connections, executor: &executor };
+    let mut serving = pin!(worker.serve(listeners));
+    let mut tick = pin!(executor.tick());
+    let mut served = Ok(0);
+    reactor.run(&connections, |cx| {
+        if let Poll::Ready(outcome) = serving.as_mut().poll(cx) {
+            served = outcome;
+            return Turn::Done;
+        }
+        for _ in 0..TURN_TASKS {
+            match tick.as_mut().poll(cx) {
+                Poll::Ready(()) => tick.set(executor.tick()),
+                Poll::Pending => return Turn::Idle,
+            }
+        }
+        Turn::More
+    })?;
+    served
+}
+
+struct Worker<'a, 'e> {
+    shared: &'e Shared,
+    reactor: &'e Reactor,
+    connections: &'e Connections,
+    executor: &'a LocalExecutor<'e>,
+}
+
+impl Worker<'_, '_> {
+    async fn serve(&self, listeners: Vec<SharedListener>) -> io::Result<usize> {
+        let served = async {
+            self.accept_until_shutdown(listeners).await?;
+            let idle_grace = Duration::from_millis(self.shared.idle_grace_ms.load(Ordering::SeqCst));
+            let drain = self.connections.drain(idle_grace, self.shared.all_closed.wait());
+            timeout(self.shared.limits.drain_timeout, drain).await;
+            Ok(self.connections.count())
+        };
+        let aborted = async {
+            // Nothing is sent: it ends when the channel is closed.
+            let _ = self.shared.abort.recv().await;
+            Ok(self.connections.count())
+        };
+        served.or(aborted).await
+    }
+
+    /// Accepts connections until shutdown; then those that the kernel has accepted already, and closes the sockets.
+    async fn accept_until_shutdown(&self, listeners: Vec<SharedListener>) -> io::Result<()> {
+        let listeners = listeners.into_iter().map(|listener| Listener::new(self.reactor, listener));
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+        let accepting = listeners
+            .iter()
+            .fold(pending().boxed_local(), |others, listener| others.or(self.accept(listener)).boxed_local());
+        let shutdown = async {
+            let _ = self.shared.shutdown.recv().await;
+        };
+        accepting.or(shutdown).await;
+        // What has come by now is in flight.
+        for _ in 0..LAST_LOOKS {
+            if self.reactor.look().unwrap_or(0) == 0 {
+                break;
+            }
+        }
+        for listener in &listeners {
+            while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
+                self.spawn(socket, peer_addr, listener.authority.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(&self, listener: &Listener<'_>) {
+        let mut is_failing = false;
+        loop {
+            // At the limit, leave connections in the backlog.
+            drop(self.shared.connection_permits.acquire().await);
+            match listener.accept().await {
+                Ok((socket, peer_addr)) => {
+                    is_failing = false;
+                    self.spawn(socket, peer_addr, listener.authority.clone());
+                }
+                Err(error) => {
+                    if !mem::replace(&mut is_failing, true) {
+                        log(format_args!("cannot accept connections: {error}; they wait in the backlog"));
+                    }
+                    Timer::after(ACCEPT_PAUSE).await;
+                }
+            }
+            // One at a time, so that the other workers get their share.
+            yield_now().await;
+        }
+    }
+
+    fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: Arc<str>) {
+        let Worker { shared, reactor, connections, .. } = *self;
+        let context = Context { peer_addr, authority: Some(authority), stopping: Some(shared.shutdown.clone()) };
+        let registration = connections.register();
+        let connection = async move {
+            let _permit = shared.connection_permits.acquire().await;
+            let (stream, _registration) = socket::stream(reactor, socket)?;
+            serve_stream(stream, context, &registration, &*shared.handler, &shared.limits).await
+        };
+        // An error needs no report: the peer is gone, or was told by the way the connection ended. A panic in the reader of a
+        // response ends this connection only.
+        let mut connection = Box::pin(connection);
+        let survived = poll_fn(move |cx| match survive(|| connection.as_mut().poll(cx)) {
+            Some(served) => served.map(drop),
+            None => Poll::Ready(()),
+        });
+        self.executor.spawn(survived).detach();
+    }
+}

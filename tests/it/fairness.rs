@@ -1,0 +1,169 @@
+//! A connection lets the other tasks of its thread have their turn, whatever its peer and its stream do.
+
+use std::future::poll_fn;
+use std::io::{self, Read};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::support::get;
+use micro_smol::smol::future::FutureExt;
+use micro_smol::smol::io::{AsyncRead, AsyncWrite, repeat};
+use micro_smol::smol::{LocalExecutor, Timer, block_on};
+use micro_smol::{IntoResponse, Limits, Request, Response, Result, buffer, serve_connection, stream};
+
+/// More than a connection moves in a turn, both ways together, and far less than in a second.
+const TURN_BYTES_MAX: usize = 512 * 1024;
+
+/// More requests, or pieces of a stream, than a turn has.
+const TURN_STEPS_MAX: usize = 1024;
+
+/// How many turns are looked at.
+const TURNS: usize = 100;
+
+/// What is in time, also on a machine that is busy otherwise. Without turns it never comes.
+const IN_TIME: Duration = Duration::from_secs(10);
+
+/// What a connection has done so far.
+#[derive(Default)]
+struct Done {
+    bytes: AtomicUsize,
+    /// Requests, and pieces of a stream.
+    steps: AtomicUsize,
+}
+
+/// A stream that is always ready. Its input is a head, then the same bytes again and again; it takes what is written.
+struct Ready {
+    head: Vec<u8>,
+    more: Vec<u8>,
+    /// How much of the head and of the rest was read.
+    read: usize,
+    done: Arc<Done>,
+}
+
+impl AsyncRead for Ready {
+    fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Ready { head, more, read, done } = self.get_mut();
+        let mut count = 0;
+        while count < room.len() {
+            let behind_head = read.checked_sub(head.len());
+            let mut input = behind_head.map_or_else(|| &head[*read..], |behind| &more[behind % more.len()..]);
+            let piece = input.read(&mut room[count..])?;
+            *read += piece;
+            count += piece;
+        }
+        done.bytes.fetch_add(count, Relaxed);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Ready {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.done.bytes.fetch_add(bytes.len(), Relaxed);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Yields one byte at a time, always ready.
+struct Pieces(Arc<Done>);
+
+impl AsyncRead for Pieces {
+    fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0.steps.fetch_add(1, Relaxed);
+        room[0] = b'x';
+        Poll::Ready(Ok(1))
+    }
+}
+
+async fn answer(mut req: Request, done: Arc<Done>) -> Result<Response> {
+    done.steps.fetch_add(1, Relaxed);
+    match req.path() {
+        "/echo" => stream(req.take_body()).into_response(),
+        "/buffer" => buffer(&req).limit(usize::MAX).await?.into_response(),
+        "/endless" => stream(repeat(b'x')).into_response(),
+        "/pieces" => stream(Pieces(done)).into_response(),
+        _ => "hello".into_response(),
+    }
+}
+
+const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n";
+const CHUNK: &str = "1\r\nx\r\n";
+
+/// The head and what follows it, again and again, of peers that keep a connection busy.
+fn busy_peers() -> [(String, String); 7] {
+    let post = |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\n{framing}");
+    let long = format!("content-length: {}\r\n\r\n", u64::MAX / 2);
+    [
+        (post("/echo", CHUNKED), CHUNK.to_owned()),
+        (post("/echo", &long), "x".repeat(1000)),
+        (post("/buffer", CHUNKED), CHUNK.to_owned()),
+        (post("/unread", CHUNKED), CHUNK.to_owned()),
+        (get("/endless"), get("/")),
+        (get("/pieces"), get("/")),
+        (get("/flood"), get("/flood")),
+    ]
+}
+
+/// A connection with such a peer.
+fn serve(peer: (String, String), done: Arc<Done>) -> impl Future<Output = io::Result<()>> {
+    let stream = Ready { head: peer.0.into(), more: peer.1.into(), read: 0, done: done.clone() };
+    // What is left unread is discarded for as long as the connection lives.
+    let limits = Limits { unread_bytes_max: usize::MAX, ..Limits::default() };
+    async move {
+        let handler = async move |req: Request| answer(req, done.clone()).await;
+        serve_connection(stream, &handler, &limits).await
+    }
+}
+
+#[test]
+fn a_turn_is_bounded_in_bytes_and_steps() {
+    for peer in busy_peers() {
+        let (name, done) = (peer.0.clone(), Arc::<Done>::default());
+        let mut served = pin!(serve(peer, done.clone()));
+        let mut turns = 0;
+        block_on(poll_fn(|cx| {
+            let (bytes, steps) = (done.bytes.load(Relaxed), done.steps.load(Relaxed));
+            assert!(served.as_mut().poll(cx).is_pending(), "{name}");
+            let (bytes, steps) = (done.bytes.load(Relaxed) - bytes, done.steps.load(Relaxed) - steps);
+            assert!(bytes <= TURN_BYTES_MAX, "{name}: {bytes} bytes");
+            assert!(steps <= TURN_STEPS_MAX, "{name}: {steps} steps");
+            turns += 1;
+            if turns == TURNS { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    }
+}
+
+#[test]
+fn a_timer_fires_beside_a_connection_that_is_always_busy() {
+    for peer in busy_peers() {
+        let name = peer.0.clone();
+        let timer = async {
+            Timer::after(Duration::from_millis(10)).await;
+            Ok(())
+        };
+        let start = Instant::now();
+        block_on(serve(peer, Arc::default()).or(timer)).unwrap();
+        assert!(start.elapsed() < IN_TIME, "{name}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_task_runs_beside_connections_that_are_always_busy() {
+    let executor = LocalExecutor::new();
+    for peer in busy_peers() {
+        executor.spawn(serve(peer, Arc::default())).detach();
+    }
+    let start = Instant::now();
+    block_on(executor.run(executor.spawn(Timer::after(Duration::from_millis(10)))));
+    assert!(start.elapsed() < IN_TIME, "{:?}", start.elapsed());
+}

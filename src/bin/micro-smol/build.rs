@@ -11,14 +11,14 @@ use micro_smol::serde_json::{self, Value};
 use super::arguments::Arguments;
 use super::cache;
 use super::entry::{self, Entry};
-use super::inputs::{self, Inputs, Record};
+use super::fingerprint::{self, Build, Fingerprint};
 use super::package::{self, generate};
 
 /// Variables that make another executable of the same code.
 const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"];
 
 /// What to compile, and how.
-pub struct Job {
+pub struct BuildRequest {
     /// The file, or the directory.
     pub path: PathBuf,
     /// Where the package is that is generated for it.
@@ -30,7 +30,7 @@ pub struct Job {
     pub is_silent: bool,
 }
 
-impl Job {
+impl BuildRequest {
     /// What the arguments of a command ask for.
     pub fn new(arguments: &Arguments) -> Result<Self, String> {
         let path = entry::locate(arguments.values.first().map_or(Path::new("."), PathBuf::as_path))?;
@@ -39,11 +39,11 @@ impl Job {
         cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
-        Ok(Job { path, package, cargo, rustc, is_silent: arguments.has("--silent") })
+        Ok(BuildRequest { path, package, cargo, rustc, is_silent: arguments.has("--silent") })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
-    pub fn build(&self) -> Result<Record, String> {
+    pub fn build(&self) -> Result<Build, String> {
         if let Some(record) = self.current() {
             return Ok(record);
         }
@@ -52,9 +52,9 @@ impl Job {
         if let Some(record) = self.current() {
             return Ok(record);
         }
-        let before = self.around();
+        let before = self.watch_set();
         let program = self.compile(&Entry::find(&self.path)?)?;
-        let mut inputs = inputs::of(&program, &self.path, self.sources(&program));
+        let mut inputs = fingerprint::of(&program, &self.path, self.sources(&program));
         // What has changed meanwhile is not in the executable.
         inputs.iter_mut().for_each(|(path, time)| *time = *before.get(path).unwrap_or(time));
         let record = (program, inputs);
@@ -65,17 +65,17 @@ impl Job {
 
     /// The files of which rustc has made an executable.
     pub fn sources(&self, program: &Path) -> Vec<PathBuf> {
-        inputs::listed(program).into_iter().map(|path| package::original(path, &self.package)).collect()
+        fingerprint::listed(program).into_iter().map(|path| package::original(path, &self.package)).collect()
     }
 
     /// The files whose change may make a difference to a build that has failed.
-    pub fn around(&self) -> Inputs {
-        inputs::around(inputs::read(&self.record()), &self.path)
+    pub fn watch_set(&self) -> Fingerprint {
+        fingerprint::watch_set(fingerprint::read(&self.record()), &self.path)
     }
 
-    fn current(&self) -> Option<Record> {
+    fn current(&self) -> Option<Build> {
         cache::touch(&self.package);
-        inputs::read(&self.record()).filter(|(_, inputs)| inputs::are_unchanged(inputs))
+        fingerprint::read(&self.record()).filter(|(_, inputs)| fingerprint::are_unchanged(inputs))
     }
 
     /// The file in which a build of this kind is written down.

@@ -9,10 +9,10 @@ use lexopt::Parser;
 use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
-use super::build::Job;
+use super::build::BuildRequest;
 use super::entry::Entry;
+use super::frontmatter::refusal;
 use super::package::{complete, dependency, locked};
-use super::source::refusal;
 use super::vendor::{self, Files};
 
 /// Where the package has the library.
@@ -27,15 +27,15 @@ const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::r
 pub fn eject(parser: Parser) -> Outcome {
     let arguments = Arguments::new(2, &["debug", "offline", "locked"]).read(parser)?;
     let [_, directory] = arguments.all()?;
-    let job = Job::new(&arguments)?;
-    let entry = Entry::find(&job.path)?;
+    let request = BuildRequest::new(&arguments)?;
+    let entry = Entry::find(&request.path)?;
     if entry.path != entry.file {
         return Err(format!("{} is a package already", entry.path.display()).into());
     }
     let name = path::absolute(directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut files = generated(&entry, &name)?;
-    let (program, _) = job.build()?;
-    for file in job.sources(&program).into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
+    let (program, _) = request.build()?;
+    for file in request.sources(&program).into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
         files.extend(moved(&file, entry.directory())?);
     }
     vendor::refuse_changes(directory, &files)?;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use micro_smol::serde_json::Value;
 
+use super::frontmatter::{HANDLER, Source, main, refusal};
 use super::package::{dependency, quoted};
-use super::source::{HANDLER, Source, main, refusal};
 use super::{build, cache, vendor};
 
 /// What a package is generated for, and with what.

@@ -6,10 +6,10 @@ mod build;
 mod cache;
 mod eject;
 mod entry;
-mod inputs;
+mod fingerprint;
 mod package;
-mod source;
-mod texts;
+mod frontmatter;
+mod pages;
 mod vendor;
 mod watch;
 
@@ -23,7 +23,7 @@ use lexopt::{Arg, Parser};
 use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck};
 
 use arguments::Arguments;
-use build::Job;
+use build::BuildRequest;
 
 const HELP: &str = "\
 Usage: micro-smol [options] [FILE.rs | DIRECTORY]
@@ -59,9 +59,9 @@ fn run(mut parser: Parser) -> Outcome {
         Some("build") => build,
         Some("cache") => cache,
         Some("healthcheck") => healthcheck,
-        Some("completions") => |parser| texts::print(parser, texts::COMPLETIONS),
+        Some("completions") => |parser| pages::print(parser, pages::COMPLETIONS),
         Some("eject") => eject::eject,
-        Some("explain") => |parser| texts::print(parser, texts::PAGES),
+        Some("explain") => |parser| pages::print(parser, pages::PAGES),
         Some("vendor") => vendor::vendor,
         _ => return serve(parser),
     };
@@ -77,12 +77,12 @@ fn serve(parser: Parser) -> Outcome {
         arg => arguments.take(arg),
     })?;
     options.endpoints()?;
-    let mut job = Job::new(&arguments)?;
-    job.is_silent = options.silent;
+    let mut request = BuildRequest::new(&arguments)?;
+    request.is_silent = options.silent;
     if arguments.has("--dev") {
-        return Ok(watch::watch(&job, &options)?);
+        return Ok(watch::watch(&request, &options)?);
     }
-    let (program, _) = job.build()?;
+    let (program, _) = request.build()?;
     let error = Command::new(&program).args(options.to_args()).exec();
     Err(format!("cannot start {}: {error}", program.display()).into())
 }
@@ -99,9 +99,9 @@ fn build(mut parser: Parser) -> Outcome {
         }
     }
     let output = output.ok_or_else(|| lexopt::Error::from("say where to put the executable: -o FILE"))?;
-    let mut job = Job::new(&arguments)?;
-    job.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
-    let (program, _) = job.build()?;
+    let mut request = BuildRequest::new(&arguments)?;
+    request.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
+    let (program, _) = request.build()?;
     // By way of another file: one that is running cannot be written to.
     let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
     let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));

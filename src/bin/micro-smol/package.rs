@@ -21,7 +21,7 @@ use micro_smol::serde_json::Value;
 
 use super::cache;
 use super::entry::Entry;
-use super::source::{Fault, refusal};
+use super::frontmatter::{LineError, refusal};
 
 /// The directory that stands for `/`.
 const COPY: &str = "copy";
@@ -101,7 +101,7 @@ pub fn complete(
     directory: &Path,
     name: &str,
     dependencies: &str,
-) -> Result<(String, String), Fault> {
+) -> Result<(String, String), LineError> {
     let keys = keys(frontmatter);
     let is_ours = |key: &str| match key.split_once('.').unwrap_or((key, "")) {
         ("package", key) => matches!(key, "name" | "workspace" | "build" | "links") || key.starts_with("auto"),
@@ -170,7 +170,7 @@ pub fn locked(seed: &str, name: &str, dependencies: &str) -> String {
 mod tests {
     use super::*;
 
-    fn completed(frontmatter: &str) -> Result<String, Fault> {
+    fn completed(frontmatter: &str) -> Result<String, LineError> {
         let completed = complete(frontmatter, Path::new("/a"), "n", "[dependencies.micro-smol]\n");
         completed.map(|(frontmatter, package)| frontmatter + &package)
     }

@@ -22,8 +22,8 @@ use micro_smol::smol::stream::StreamExt;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, kill_process};
 
-use super::build::Job;
-use super::inputs;
+use super::build::BuildRequest;
+use super::fingerprint;
 
 /// How often we look: often enough to seem immediate, and too seldom to cost anything.
 const TICK: Duration = Duration::from_millis(100);
@@ -32,10 +32,10 @@ const TICK: Duration = Duration::from_millis(100);
 const PATIENCE_TICKS: usize = 10;
 
 /// Serves until SIGINT or SIGTERM.
-pub fn watch(job: &Job, options: &Options) -> io::Result<()> {
+pub fn watch(request: &BuildRequest, options: &Options) -> io::Result<()> {
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     let mut services = Services::new(options)?;
-    let signal = block_on(signals.next().or(services.follow(job)));
+    let signal = block_on(signals.next().or(services.follow(request)));
     // A terminal has sent its signal to the services, too.
     services.end(matches!(signal, Some(Ok(Signal::Term))))
 }
@@ -64,10 +64,10 @@ impl Services {
     }
 
     /// Compiles and starts, again and again.
-    async fn follow<T>(&mut self, job: &Job) -> T {
+    async fn follow<T>(&mut self, request: &BuildRequest) -> T {
         loop {
-            let around = job.around();
-            let built = job.build();
+            let around = request.watch_set();
+            let built = request.build();
             // The signal that has ended the build is seen first.
             yield_now().await;
             let started = built.and_then(|(program, inputs)| {
@@ -78,7 +78,7 @@ impl Services {
                 eprintln!("micro-smol: {error}");
                 around
             });
-            while inputs::are_unchanged(&inputs) {
+            while fingerprint::are_unchanged(&inputs) {
                 self.look();
                 Timer::after(TICK).await;
             }

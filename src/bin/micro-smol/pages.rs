@@ -1,4 +1,4 @@
-//! Texts that this program carries: a page for each mistake that its messages name one for, and completions.
+//! Pages that this program carries: a page for each mistake that its messages name one for, and completions.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,10 +8,10 @@ use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
 
-/// Texts with their names.
-type Texts = [(&'static str, &'static str)];
+/// Pages with their names.
+type Pages = [(&'static str, &'static str)];
 
-pub const PAGES: &Texts = &[
+pub const PAGES: &Pages = &[
     ("address-in-use", include_str!("../../../errors/address-in-use.md")),
     ("cache-not-writable", include_str!("../../../errors/cache-not-writable.md")),
     ("cargo-not-found", include_str!("../../../errors/cargo-not-found.md")),
@@ -29,14 +29,14 @@ pub const PAGES: &Texts = &[
     ("socket-in-use", include_str!("../../../errors/socket-in-use.md")),
 ];
 
-pub const COMPLETIONS: &Texts = &[
+pub const COMPLETIONS: &Pages = &[
     ("bash", include_str!("../../../completions/micro-smol.bash")),
     ("fish", include_str!("../../../completions/micro-smol.fish")),
     ("zsh", include_str!("../../../completions/micro-smol.zsh")),
 ];
 
 /// Prints the text that the argument names; without one, all names.
-pub fn print(parser: Parser, texts: &Texts) -> Outcome {
+pub fn print(parser: Parser, texts: &Pages) -> Outcome {
     let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
     let Some(name) = Arguments::new(1, &[]).read(parser)?.values.pop() else {
         write(&(names.join("\n") + "\n"));

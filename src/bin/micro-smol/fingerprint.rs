@@ -15,22 +15,22 @@ const SETTINGS: [&str; 6] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", ".cargo/config", "rust-toolchain.toml", "rust-toolchain"];
 
 /// When each file was changed; nothing where there is none.
-pub type Inputs = BTreeMap<PathBuf, Option<SystemTime>>;
+pub type Fingerprint = BTreeMap<PathBuf, Option<SystemTime>>;
 
 /// An executable, and what it was made of.
-pub type Record = (PathBuf, Inputs);
+pub type Build = (PathBuf, Fingerprint);
 
 /// Reads what was written down about a build.
-pub fn read(record: &Path) -> Option<Record> {
+pub fn read(record: &Path) -> Option<Build> {
     serde_json::from_slice(&fs::read(record).ok()?).ok()
 }
 
-pub fn are_unchanged(inputs: &Inputs) -> bool {
+pub fn are_unchanged(inputs: &Fingerprint) -> bool {
     inputs.iter().all(|(path, time)| changed(path) == *time)
 }
 
 /// What may have to do with a build that has not been: what is known of the last one, and the code beside that.
-pub fn around(known: Option<Record>, entry: &Path) -> Inputs {
+pub fn watch_set(known: Option<Build>, entry: &Path) -> Fingerprint {
     let (program, known) = known.unwrap_or_default();
     let is_setting = |path: &Path| SETTINGS.iter().any(|name| path.ends_with(name));
     let mut paths: BTreeSet<PathBuf> = known.into_keys().filter(|path| *path != program && !is_setting(path)).collect();
@@ -63,7 +63,7 @@ pub fn listed(program: &Path) -> Vec<PathBuf> {
 }
 
 /// What an executable was made of, and who told cargo how.
-pub fn of(program: &Path, entry: &Path, sources: Vec<PathBuf>) -> Inputs {
+pub fn of(program: &Path, entry: &Path, sources: Vec<PathBuf>) -> Fingerprint {
     let paths = sources.into_iter().chain([entry.to_owned()]).collect();
     // With another version of this program, all may be another.
     with_times(with_settings(paths).into_iter().chain([program.to_owned()]).chain(env::current_exe()))
@@ -77,7 +77,7 @@ fn with_settings(mut paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     paths
 }
 
-fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Inputs {
+fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Fingerprint {
     paths.into_iter().map(|path| (changed(&path), path)).map(|(time, path)| (path, time)).collect()
 }
 

@@ -6,10 +6,10 @@ use std::path::Path;
 pub const HANDLER: &str = "`pub async fn handler(req: Request) -> impl IntoResponse`";
 
 /// What is wrong in which line.
-pub type Fault = (usize, String);
+pub type LineError = (usize, String);
 
 /// Says what is wrong with a file's frontmatter.
-pub fn refusal(file: &Path, (line, fault): Fault) -> String {
+pub fn refusal(file: &Path, (line, fault): LineError) -> String {
     format!("{}:{line}: {fault}; more: micro-smol explain frontmatter-invalid", file.display())
 }
 
@@ -24,7 +24,7 @@ pub struct Source {
 
 impl Source {
     /// Takes the frontmatter off: after a `#!` line and blank ones, up to a fence as long as its first (RFC 3502).
-    pub fn split(text: &str) -> Result<Self, Fault> {
+    pub fn split(text: &str) -> Result<Self, LineError> {
         let mut lines = behind_shebang(text).skip_while(|(_, line)| line.trim().is_empty());
         let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with('-')) else {
             return Ok(Source::of_comment(text));

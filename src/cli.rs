@@ -4,9 +4,10 @@ mod healthcheck;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::num::NonZero;
 use std::os::fd::AsRawFd;
+use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use super::handler::{Handler, respond};
 use super::into_response::send;
-use super::log::{MODE, Mode, log};
+use super::limits::Limits;
+use super::log::{MODE, Mode, log, print};
 use super::request::Request;
 pub use super::server::BoundListener;
 use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
@@ -36,6 +38,8 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
         --ready-path PATH   answer it with 200, and with 503 after SIGTERM
         --drain-delay SECS  after SIGTERM, serve on for so long [0]
     -w, --workers N     worker threads                       [one per core]
+        --limit NAME=VALUE  a field of Limits: idle_timeout=620s,
+                        head_bytes_max=32kb; may be repeated
     -s, --silent        print nothing but errors
 ";
 
@@ -48,6 +52,8 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// With `--reuse-port` several processes may listen on the same TCP port. With `--ready-path` the server itself answers
 /// that path: 200, but 503 from the first signal on. With `--drain-delay` it serves for so many seconds after the signal, so
 /// that balancers have time to notice; a second signal ends it at once.
+///
+/// A panic is logged as a line like an error, by a panic hook that replaces any other.
 ///
 /// With the arguments `healthcheck [URI]` it serves nothing, but asks the service at `tcp://host:port`, `unix:/path` or
 /// `http://host:port/path`, by default at `HOST` and `PORT`. The exit code is 0 if the service answers below 500 within 2
@@ -68,11 +74,13 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// }
 /// ```
 pub fn run(handler: impl Handler) -> ExitCode {
+    // The hook of the standard library would wait for a full pipe.
+    panic::set_hook(Box::new(|panic| log(panic)));
     let mut parser = Parser::from_env();
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let first = parser.try_raw_args().and_then(|mut args| args.next_if(|arg| arg == "healthcheck"));
-    let outcome = if first.is_some() { healthcheck(parser) } else { serve_by_options(parser, handler) };
+    let outcome = if first.is_some() { healthcheck(parser) } else { serve_by_options(parser, Box::new(handler)) };
     let more_help = "    -h, --help, -v, --version\n";
     exit_code(
         outcome,
@@ -123,15 +131,14 @@ pub fn healthcheck(mut parser: Parser) -> Outcome {
     Ok(healthcheck::check(parsed(uri, parse_target)?)?)
 }
 
-fn serve_by_options(parser: Parser, handler: impl Handler) -> Outcome {
+fn serve_by_options(parser: Parser, handler: Box<dyn Handler>) -> Outcome {
     let options = Options::parse(parser, |arg| Err(arg.unexpected()))?;
-    // A release build has no second server in it.
-    let is_logged = cfg!(debug_assertions) && *MODE == Mode::Development && !options.silent;
-    Ok(if is_logged { options.serve(logged(handler)) } else { options.serve(handler) }?)
+    let is_logged = *MODE == Mode::Development && !options.silent;
+    Ok(options.serve(if is_logged { Box::new(logged(handler)) } else { handler })?)
 }
 
 /// Logs each request when it has been answered: its method, its target, the status and how long that took.
-fn logged(handler: impl Handler) -> impl Handler {
+fn logged(handler: Box<dyn Handler>) -> impl Handler {
     async move |req: Request| {
         let start = Instant::now();
         let (method, path, query) = (req.method(), req.path(), req.query_string());
@@ -155,6 +162,9 @@ pub struct Options {
     ready_path: Option<String>,
     drain_delay: Option<Duration>,
     workers: Option<NonZero<usize>>,
+    limits: Limits,
+    /// The limits that were given, as they were given.
+    limit_args: Vec<String>,
     /// Whether nothing but errors is to be printed.
     pub silent: bool,
 }
@@ -176,6 +186,7 @@ impl Options {
                 Arg::Long("ready-path") => options.ready_path = Some(parsed(parser.value()?, parse_path)?),
                 Arg::Long("drain-delay") => options.drain_delay = Some(parsed(parser.value()?, parse_delay)?),
                 Arg::Short('w') | Arg::Long("workers") => options.workers = Some(parser.value()?.parse()?),
+                Arg::Long("limit") => options.set_limit(parser.value()?.string()?)?,
                 Arg::Short('s') | Arg::Long("silent") => options.silent = true,
                 arg => other(arg)?,
             }
@@ -186,6 +197,13 @@ impl Options {
         Ok(options)
     }
 
+    fn set_limit(&mut self, text: String) -> Result<(), lexopt::Error> {
+        let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not a limit: give NAME=VALUE"))?;
+        self.limits.set(name, value)?;
+        self.limit_args.push(text);
+        Ok(())
+    }
+
     /// The arguments that say the same.
     pub fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
@@ -194,6 +212,7 @@ impl Options {
         self.ready_path.iter().for_each(|path| push("--ready-path", path.clone()));
         self.drain_delay.iter().for_each(|delay| push("--drain-delay", delay.as_secs_f64().to_string()));
         self.workers.iter().for_each(|workers| push("--workers", workers.to_string()));
+        self.limit_args.iter().for_each(|limit| push("--limit", limit.clone()));
         args.extend((self.sharing == Sharing::Shared).then(|| "--reuse-port".into()));
         args.extend(self.silent.then(|| "--silent".into()));
         args
@@ -224,7 +243,7 @@ impl Options {
         Options { endpoints, ..self.clone() }
     }
 
-    fn serve(self, handler: impl Handler) -> io::Result<()> {
+    fn serve(self, handler: Box<dyn Handler>) -> io::Result<()> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let bound = self.bind()?;
         let server = match &self.ready_path {
@@ -235,8 +254,7 @@ impl Options {
             self.workers.iter().fold(server.with_bound(bound), |server, workers| server.workers(workers.get()));
         let on_ready = |urls: &[String]| {
             for url in urls.iter().filter(|_| !self.silent) {
-                // `println!` would panic where stdout is closed.
-                let _ = writeln!(io::stdout(), "micro-smol: Accepting connections on {url}");
+                print(format_args!("Accepting connections on {url}"));
             }
         };
         server.run_with(on_ready, async {
@@ -247,7 +265,7 @@ impl Options {
 }
 
 /// Answers a path in place of the handler: whether more requests are welcome.
-fn with_ready_path(handler: impl Handler, path: String, is_stopping: Arc<AtomicBool>) -> impl Handler {
+fn with_ready_path(handler: Box<dyn Handler>, path: String, is_stopping: Arc<AtomicBool>) -> impl Handler {
     async move |req: Request| match req.path() == path {
         false => handler.call(req).await,
         true if is_stopping.load(Ordering::Relaxed) => send(503, "Stopping"),

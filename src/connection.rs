@@ -22,7 +22,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Method, StatusCode, Version};
 
 use super::error::BodyError;
-use super::handler::{Exchange, Handler};
+use super::handler::{Handler, PendingResponse};
 use super::http1::{self, Chunk, Framing, Head, More, Persistence, Rejection, ResponseHead, give};
 use super::limits::Limits;
 use super::log::log;
@@ -31,7 +31,7 @@ use super::response::{Duplex, Reader, Response, ResponseBody, Upgrade};
 use body::RequestBody;
 use registry::{REQUEST_BYTES, Waiting};
 use transport::Transport;
-use upgraded::UpgradedStream;
+use upgraded::{Lent, UpgradedStream};
 
 pub use registry::timeout;
 pub use registry::{Connections, Registration};
@@ -128,7 +128,7 @@ struct ResponseContext {
 }
 
 /// A head, or why it is rejected.
-type Incoming = Result<Arc<Head>, Rejection>;
+type ReadHead = Result<Arc<Head>, Rejection>;
 
 impl Connection<'_> {
     async fn run(mut self, handler: &dyn Handler) -> io::Result<()> {
@@ -137,8 +137,8 @@ impl Connection<'_> {
             waiting = Waiting::Request;
             let (context, mut response) = match head.and_then(|head| self.accept(head)) {
                 Ok((context, request)) => {
-                    let mut exchange = Exchange::start(handler, request);
-                    (context, self.drive(|cx| exchange.poll_response(cx)).await?)
+                    let mut pending = PendingResponse::start(handler, request);
+                    (context, self.drive(|cx| pending.poll_response(cx)).await?)
                 }
                 Err(rejection) => self.reject(rejection),
             };
@@ -150,7 +150,8 @@ impl Connection<'_> {
                 return self.cut(framing, error).await;
             }
             match (persistence, upgrade) {
-                (Persistence::Upgrade, Some(upgrade)) => return self.upgrade(upgrade).await,
+                // The rest of a body is no part of another protocol.
+                (Persistence::Upgrade, Some(upgrade)) if self.body.is_done() => return self.upgrade(upgrade).await,
                 (Persistence::Persist, _) if self.body.is_over() || self.discard_body().await? => {}
                 _ => return self.close().await,
             }
@@ -159,7 +160,7 @@ impl Connection<'_> {
     }
 
     /// Reads until there is a head, or a reason to reject it; `None` if the peer has ended, or the server is to end.
-    fn poll_head(&mut self, cx: &mut TaskContext<'_>, waiting: Waiting) -> Poll<io::Result<Option<Incoming>>> {
+    fn poll_head(&mut self, cx: &mut TaskContext<'_>, waiting: Waiting) -> Poll<io::Result<Option<ReadHead>>> {
         ready!(self.registration.poll_turn(cx));
         let transport = &mut self.transport;
         if transport.output_bytes() > BATCH_BYTES {
@@ -332,7 +333,11 @@ impl Connection<'_> {
         }
         self.send(b"").await?;
         let mut left = self.limits.unread_bytes_max;
-        poll_fn(|cx| self.body.poll_discard(cx, &mut self.transport, &mut left)).await
+        poll_fn(|cx| match self.body.poll_discard(cx, &mut self.transport, &mut left) {
+            Poll::Pending => self.registration.poll_ending(cx).map(|()| Ok(false)),
+            discarded => discarded,
+        })
+        .await
     }
 
     /// Serves the protocol that the connection was upgraded to. If the server is to end, the future finds the end of what it
@@ -342,16 +347,16 @@ impl Connection<'_> {
         // Until the stream is taken back, the connection has one that is at its end.
         let (mut stream, mut input): (Box<dyn Duplex>, _) = (Box::new(Cursor::new(Vec::new())), Default::default());
         self.transport.swap(&mut stream, &mut input);
-        let upgraded = UpgradedStream::new(stream, input, self.limits.write_timeout);
-        let mut served = upgrade(Box::new(upgraded.clone()));
+        let upgraded = Lent(UpgradedStream::new(stream, input, self.limits.write_timeout));
+        let mut served = upgrade(Box::new(upgraded.0.clone()));
         poll_fn(|cx| {
             if self.registration.poll_ending(cx).is_ready() {
-                upgraded.end();
+                upgraded.0.end();
             }
             served.as_mut().poll(cx)
         })
         .await;
-        if let Some((mut stream, mut input)) = upgraded.take() {
+        if let Some((mut stream, mut input)) = upgraded.0.take() {
             self.transport.swap(&mut stream, &mut input);
         }
         self.close().await
@@ -367,12 +372,14 @@ impl Connection<'_> {
         poll_fn(|cx| {
             let mut room = [0; DISCARD_BYTES];
             loop {
+                // Pending would not mean that nothing has come.
+                ready!(self.registration.poll_turn(cx));
                 match self.transport.poll_read(cx, &mut room, Some(Waiting::Linger)) {
                     Poll::Ready(Ok(1..)) if self.registration.now() - start < LINGER_TIME => {
                         is_sending = true;
                         self.transport.progress(Waiting::Linger);
                     }
-                    Poll::Pending if is_sending => return Poll::Pending,
+                    Poll::Pending if is_sending => return self.registration.poll_ending(cx),
                     _ => return Poll::Ready(()),
                 }
             }

@@ -127,7 +127,8 @@ pub trait Status<T> {
     ///
     /// # Errors
     ///
-    /// The failure, with the status given; 500 if http-types does not know that status, and the log says so.
+    /// The failure, with the status given; 500 if http-types does not know that status, and the log says so. A fault of the
+    /// request's body keeps its own status if 422 or 500 is given: those are what http-types and `?` give.
     ///
     /// # Examples
     ///

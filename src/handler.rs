@@ -179,30 +179,31 @@ impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
 /// assert_eq!(response.status(), 500);
 /// ```
 pub async fn respond(handler: &dyn Handler, request: Request) -> Response {
-    let mut exchange = Exchange::start(handler, request);
-    poll_fn(|cx| exchange.poll_response(cx)).await
+    let mut pending = PendingResponse::start(handler, request);
+    poll_fn(|cx| pending.poll_response(cx)).await
 }
 
 /// A request that is being answered, whatever happens in its handler.
-pub(super) struct Exchange<'a> {
+pub(super) struct PendingResponse<'a> {
     head: Arc<Head>,
     /// None after a panic.
     answer: Option<Answer<'a>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> PendingResponse<'a> {
     pub(super) fn start(handler: &'a dyn Handler, request: Request) -> Self {
-        Exchange { head: request.head().clone(), answer: survive(|| handler.call(request)) }
+        PendingResponse { head: request.head().clone(), answer: survive(|| handler.call(request)) }
     }
 
     /// Ready with the response as it is to be sent; not called again then.
     pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
         let (method, path) = (self.head.method(), self.head.path());
-        let answered = self.answer.as_mut().and_then(|answer| survive(|| answer.as_mut().poll(cx)));
-        let mut response = match answered {
-            Some(answered) => ready!(answered).unwrap_or_else(|error| Response::of_error(error, method, path)),
-            None => Response::of_panic(),
-        };
+        let of_error = |error| Response::of_error(error, method, path);
+        let answered = self
+            .answer
+            .as_mut()
+            .and_then(|answer| survive(|| answer.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error))));
+        let mut response = ready!(answered.unwrap_or_else(|| Poll::Ready(Response::of_panic())));
         response.finish(method, path);
         Poll::Ready(response)
     }

@@ -71,6 +71,44 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Sets the limit of a name, which is that of its field, from text: a size like `32kb`, a time like `620s` or `500ms`, or a
+    /// number.
+    pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let unreadable = |advice: &str| format!("{name}: {value:?} cannot be read: {advice}");
+        let size = || parse_size(value).and_then(|bytes| usize::try_from(bytes).ok());
+        let size = || size().ok_or_else(|| unreadable("give a size like 32kb"));
+        let time = || parse_time(value).ok_or_else(|| unreadable("give a time like 620s or 500ms"));
+        let number = || value.parse().map_err(|_| unreadable("give a number"));
+        match name {
+            "request_line_bytes_max" => self.request_line_bytes_max = size()?,
+            "head_bytes_max" => self.head_bytes_max = size()?,
+            "field_lines_max" => self.field_lines_max = number()?,
+            "head_timeout" => self.head_timeout = time()?,
+            "idle_timeout" => self.idle_timeout = time()?,
+            "body_timeout" => self.body_timeout = time()?,
+            "unread_bytes_max" => self.unread_bytes_max = size()?,
+            "write_timeout" => self.write_timeout = time()?,
+            "drain_timeout" => self.drain_timeout = time()?,
+            "connections_max" => self.connections_max = number()?,
+            _ => return Err(format!("there is no limit {name:?}: the names are those of the fields of Limits")),
+        }
+        Ok(())
+    }
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
+
 /// The most content that [`json`](super::json()), [`text`](super::text()), [`buffer`](super::buffer()) or
 /// [`form`](super::form()) reads: a number of bytes, or a string.
 ///

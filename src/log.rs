@@ -25,47 +25,63 @@ pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match std::env::var("M
 /// How many lines wait to be written; more are dropped and counted.
 const LOG_LINES_MAX: usize = 1024;
 
-/// Lines for stderr. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
+enum Target {
+    Stdout,
+    Stderr,
+}
+
+/// Lines to be written. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
 struct Log {
-    lines: SyncSender<String>,
+    lines: SyncSender<(Target, String)>,
     unwritten: AtomicUsize,
     dropped: AtomicUsize,
 }
 
 static LOG: LazyLock<Log> = LazyLock::new(|| {
-    let (lines, written) = mpsc::sync_channel::<String>(LOG_LINES_MAX);
+    let (lines, written) = mpsc::sync_channel::<(Target, String)>(LOG_LINES_MAX);
     // Without the thread, lines are dropped.
     let _ = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(move || {
-        for line in written {
-            // `eprintln!` would panic where stderr is closed.
-            let _ = io::stderr().write_all(line.as_bytes());
+        for (target, line) in written {
+            // `println!` and `eprintln!` would panic where the pipe is closed.
+            let _ = match target {
+                Target::Stdout => io::stdout().write_all(line.as_bytes()),
+                Target::Stderr => io::stderr().write_all(line.as_bytes()),
+            };
             LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
         }
     });
     Log { lines, unwritten: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
 });
 
-/// Prints a line of the server's own on stderr. Control characters are escaped, but for the line ends of development.
+/// Prints a line on stderr, unless `MICRO_ENV=test` keeps it silent.
 pub(super) fn log(line: impl Display) {
-    if *MODE == Mode::Test {
-        return;
+    if *MODE != Mode::Test {
+        write(Target::Stderr, &line.to_string());
     }
-    let mut text = String::new();
-    let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
-    if dropped > 0 {
-        text.push_str(&format!("micro-smol: {dropped} lines of the log were dropped\n"));
-    }
-    text.push_str("micro-smol: ");
-    for character in line.to_string().chars() {
+}
+
+/// Prints a line on stdout.
+pub(super) fn print(line: impl Display) {
+    write(Target::Stdout, &line.to_string());
+}
+
+/// Writes a line, or counts it if too many wait. Control characters are escaped, but for the line ends of development.
+fn write(target: Target, line: &str) {
+    let mut text = String::from("micro-smol: ");
+    for character in line.chars() {
         match character {
             '\n' if *MODE == Mode::Development => text.push('\n'),
             _ if character.is_control() => text.extend(character.escape_default()),
             _ => text.push(character),
         }
     }
+    let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
+    if dropped > 0 {
+        text.push_str(&format!(" ({dropped} lines before it were dropped)"));
+    }
     text.push('\n');
     LOG.unwritten.fetch_add(1, Ordering::SeqCst);
-    if LOG.lines.try_send(text).is_err() {
+    if LOG.lines.try_send((target, text)).is_err() {
         LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
         LOG.dropped.fetch_add(dropped + 1, Ordering::SeqCst);
     }

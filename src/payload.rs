@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use futures_lite::AsyncBufRead;
 use http_types::Body;
 use http_types::headers::{CONTENT_TYPE, Headers};
-use smol::lock::Mutex;
+use smol::lock::{Mutex, MutexGuard};
 
 use super::error::{Result, invalid};
 use super::http1::Buffer;
@@ -22,6 +22,9 @@ const DECLARED_BYTES_MAX: u64 = 64 * 1024;
 pub(super) trait Source: AsyncBufRead + Unpin + Send + Sync {
     /// Reads content behind that in the buffer, so many bytes or more, but fewer before the end; 0 bytes at the end.
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>>;
+
+    /// Notes that nobody waits for content: the time for it must not run.
+    fn stop_waiting(&mut self);
 }
 
 /// The content of a request.
@@ -108,7 +111,8 @@ impl Unread {
     /// Reads until the content is whole, and converts it.
     pub(super) async fn read<T>(&self, limit: Limit, convert: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
         limit.check(self.declared.unwrap_or(0))?;
-        let State { read, rest } = &mut *self.state.lock().await;
+        let mut state = Reading(self.state.lock().await);
+        let State { read, rest } = &mut *state.0;
         loop {
             limit.check(read.unread().len() as u64)?;
             match poll_fn(|cx| rest.poll_append(cx, read, &limit)).await {
@@ -119,6 +123,17 @@ impl Unread {
         }
         *rest = Rest::None;
         convert(read.unread())
+    }
+}
+
+/// A read that may be dropped before it has come to its end.
+struct Reading<'a>(MutexGuard<'a, State>);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if let Rest::Received(source) = &mut self.0.rest {
+            source.stop_waiting();
+        }
     }
 }
 

@@ -442,7 +442,10 @@ impl Response {
             (StatusCode::NoContent | StatusCode::ResetContent | StatusCode::NotModified, _) => {
                 self.content = ResponseBody::NONE
             }
+            (StatusCode::SwitchingProtocols, _) => self.content = ResponseBody::NONE,
             (_, Method::Head) => self.content = ResponseBody::Omitted(self.content.length()),
+            // The response to a HEAD that a handler has asked itself has a length, but nothing that is so long.
+            _ if matches!(self.content, ResponseBody::Omitted(_)) => self.content = ResponseBody::NONE,
             _ => {}
         }
     }

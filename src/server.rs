@@ -8,11 +8,18 @@ mod listener;
 mod worker;
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
+#[cfg(target_os = "linux")]
+use std::os::unix::net::SocketAddr as UnixSocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -221,12 +228,12 @@ impl Server {
         });
         // The process ends anyway, so the threads are not waited for.
         running.threads.clear();
-        match ended? {
+        let ended = ended.map(|ended| match ended {
             Ended { cut: 0, blocked: 0 } => {}
             ended => log(ended),
-        }
+        });
         flush_log();
-        Ok(())
+        ended
     }
 
     /// Serves from threads of its own, and returns.
@@ -310,9 +317,18 @@ fn urls(bound: &[BoundListener]) -> Vec<String> {
 /// Tells the service manager how this process is, if it asks for that, as systemd does (sd_notify).
 fn notify(state: &str) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path)) {
+    if let Err(error) = UnixDatagram::unbound().and_then(|socket| send_to(&socket, state, &path)) {
         log(format_args!("cannot notify of {state}: {error}"));
     }
+}
+
+/// A path that begins with `@` is a name without a file, which Linux has.
+fn send_to(socket: &UnixDatagram, state: &str, path: &OsStr) -> io::Result<usize> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = path.as_bytes().strip_prefix(b"@") {
+        return socket.send_to_addr(state.as_bytes(), &UnixSocketAddr::from_abstract_name(name)?);
+    }
+    socket.send_to(state.as_bytes(), path)
 }
 
 /// How many descriptors connections may use. The limit is raised as far as it may be.

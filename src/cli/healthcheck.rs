@@ -25,7 +25,11 @@ pub type Target = (Endpoint, String);
 pub fn parse_target(text: &str) -> io::Result<Target> {
     let Some(rest) = text.strip_prefix("http://") else { return Ok((text.parse()?, "/".to_owned())) };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    Ok((format!("tcp://{authority}").parse()?, format!("/{path}")))
+    // The port of http is 80 (RFC 9110, 4.2.1); that of an IPv6 address stands behind its bracket.
+    let has_port = authority.rsplit_once(']').map_or(authority, |(_, port)| port).contains(':');
+    let endpoint = format!("tcp://{authority}{}", if has_port { "" } else { ":80" });
+    let invalid = |_| invalid(format!("{text:?} is not a URL: give http://HOST:PORT/PATH"));
+    Ok((endpoint.parse().map_err(invalid)?, format!("/{path}")))
 }
 
 /// Expects the service to answer with a status below 500.
@@ -62,8 +66,25 @@ fn status(endpoint: &Endpoint, request_target: &str) -> io::Result<u16> {
 
 fn ask(mut stream: impl Read + Write, request: &str) -> io::Result<u16> {
     stream.write_all(request.as_bytes())?;
-    let mut start = String::new();
-    stream.take("HTTP/1.1 200".len() as u64).read_to_string(&mut start)?;
-    let status = start.strip_prefix("HTTP/1.").and_then(|rest| rest.get("1 ".len()..)?.parse().ok());
-    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it does not speak HTTP/1"))
+    let mut start = Vec::new();
+    stream.take("HTTP/1.1 200 ".len() as u64).read_to_end(&mut start)?;
+    match start[..] {
+        // The status line of a final response (RFC 9112, 4).
+        [
+            b'H',
+            b'T',
+            b'T',
+            b'P',
+            b'/',
+            b'1',
+            b'.',
+            b'0'..=b'9',
+            b' ',
+            a @ b'2'..=b'5',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+            b' ',
+        ] => Ok([a, b, c].iter().fold(0, |status, digit| 10 * status + u16::from(digit - b'0'))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not answer with a status line of HTTP/1")),
+    }
 }

@@ -20,16 +20,16 @@ pub(super) struct RequestBody {
 }
 
 /// Why no more content comes.
-enum Fault {
+enum ContentError {
     /// The message is at fault; the connection can still answer.
     Body(BodyError),
     /// The stream has failed.
     Stream(io::Error),
 }
 
-impl From<BodyError> for Fault {
+impl From<BodyError> for ContentError {
     fn from(error: BodyError) -> Self {
-        Fault::Body(error)
+        ContentError::Body(error)
     }
 }
 
@@ -113,8 +113,8 @@ impl RequestBody {
             let filled = pipe.poll_fill(cx, |cx, buffer| {
                 match ready!(self.poll_content(cx, transport, Waiting::Body, buffer)) {
                     Ok(_) => Poll::Ready(self.decoder.is_done().then_some(Ok(()))),
-                    Err(Fault::Body(error)) => Poll::Ready(Some(Err(error))),
-                    Err(Fault::Stream(error)) => {
+                    Err(ContentError::Body(error)) => Poll::Ready(Some(Err(error))),
+                    Err(ContentError::Stream(error)) => {
                         failed = Some(error);
                         Poll::Ready(Some(Err(EARLY_END)))
                     }
@@ -138,7 +138,7 @@ impl RequestBody {
         transport: &mut Transport<'_>,
         waiting: Waiting,
         buffer: &mut Buffer,
-    ) -> Poll<Result<usize, Fault>> {
+    ) -> Poll<Result<usize, ContentError>> {
         let mut count = 0;
         loop {
             let skipped = self.decoder.skip_framing(transport.unread());
@@ -163,7 +163,7 @@ impl RequestBody {
             self.write_continue(transport);
             // Output that the peer does not take must not keep the rest of its request from being read.
             if let Poll::Ready(Err(error)) = transport.poll_send(cx, &mut &[][..]) {
-                return Poll::Ready(Err(Fault::Stream(error)));
+                return Poll::Ready(Err(ContentError::Stream(error)));
             }
             let read = ready!(self.poll_more(cx, transport, waiting, wanted, buffer));
             transport.progress(Waiting::Body);
@@ -177,7 +177,7 @@ impl RequestBody {
                     self.decoder.cut();
                     return Poll::Ready(Err(BodyError::TOO_SLOW.into()));
                 }
-                Err(error) => return Poll::Ready(Err(Fault::Stream(error))),
+                Err(error) => return Poll::Ready(Err(ContentError::Stream(error))),
             }
         }
     }
@@ -216,8 +216,8 @@ impl RequestBody {
             match ready!(self.poll_content(cx, transport, Waiting::Rest, &mut buffer)) {
                 Ok(count) if count > *left => return Poll::Ready(Ok(false)),
                 Ok(count) => *left -= count,
-                Err(Fault::Body(_)) => return Poll::Ready(Ok(false)),
-                Err(Fault::Stream(error)) => return Poll::Ready(Err(error)),
+                Err(ContentError::Body(_)) => return Poll::Ready(Ok(false)),
+                Err(ContentError::Stream(error)) => return Poll::Ready(Err(error)),
             }
             buffer.consume(usize::MAX);
         }

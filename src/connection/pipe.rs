@@ -116,6 +116,7 @@ fn poll_take(
         connection.into_iter().for_each(Waker::wake);
         return Poll::Pending;
     }
+    state.wanted_bytes = 0;
     let count = state.buffer.unread().len();
     match (count, state.end) {
         (0, Some(end)) => return Poll::Ready(end.map(|()| 0).map_err(io::Error::from)),
@@ -131,6 +132,10 @@ fn poll_take(
 impl Source for PipeReader {
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
         poll_take(&self.state, cx, to, wanted_bytes)
+    }
+
+    fn stop_waiting(&mut self) {
+        lock(&self.state).wanted_bytes = 0;
     }
 }
 

@@ -43,6 +43,9 @@ pub trait Socket: Send {
     /// Ready once the peer has reset the connection, however much is unread.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Whether the peer is known to send no more, however much is unread.
+    fn is_ended(&self) -> bool;
+
     /// Says whether the end of the socket, also by the end of the process, is to be a reset.
     fn end_by_reset(&self, resets: bool);
 }
@@ -61,6 +64,8 @@ pub(super) struct Transport<'a> {
     /// How much of the output is written.
     written: usize,
     is_flushed: bool,
+    /// Whether the stream has not been able to flush at once.
+    is_flushing: bool,
     is_within_message: bool,
     /// Whether the peer has said that it sends no more.
     is_ended: bool,
@@ -77,6 +82,7 @@ impl<'a> Transport<'a> {
             head: None,
             written: 0,
             is_flushed: true,
+            is_flushing: false,
             is_within_message: false,
             is_ended: false,
         }
@@ -182,7 +188,7 @@ impl<'a> Transport<'a> {
         if self.socket.as_mut().is_some_and(|socket| socket.poll_reset(cx).is_ready()) {
             return Poll::Ready(io::ErrorKind::ConnectionReset.into());
         }
-        if self.is_ended {
+        if self.is_ended || self.socket.as_ref().is_some_and(|socket| socket.is_ended()) {
             return self.poll_late(cx, Waiting::Handler).map(Result::<(), _>::unwrap_err);
         }
         Poll::Pending
@@ -240,8 +246,15 @@ impl<'a> Transport<'a> {
             self.memory().output.clear();
             self.written = 0;
             match Pin::new(&mut self.stream).poll_flush(cx)? {
-                Poll::Pending => return self.poll_write_late(cx),
+                Poll::Pending => {
+                    self.is_flushing = true;
+                    return self.poll_write_late(cx);
+                }
                 Poll::Ready(()) => self.is_flushed = true,
+            }
+            // A flush that did not have to wait says nothing of a write that does.
+            if mem::take(&mut self.is_flushing) {
+                self.note_written();
             }
         }
         Poll::Ready(Ok(()))
@@ -284,7 +297,10 @@ impl<'a> Transport<'a> {
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_close(cx) {
             Poll::Pending => self.poll_write_late(cx),
-            closed => closed,
+            closed => {
+                self.note_written();
+                closed
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl UpgradedStream {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes the stream back; who still has it finds it closed.
+    /// Takes the stream back; who still has it finds it closed. A connection that is cut does so as well.
     pub(super) fn take(&self) -> Option<(Box<dyn Duplex>, Buffer)> {
         let mut state = self.lock();
         let taken = (state.stream.take()?, std::mem::take(&mut state.input));
@@ -63,6 +63,15 @@ impl UpgradedStream {
         drop(state);
         reader.into_iter().for_each(Waker::wake);
         Some(taken)
+    }
+}
+
+/// The connection's end.
+pub(super) struct Lent(pub(super) UpgradedStream);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.take();
     }
 }
 
@@ -78,7 +87,9 @@ impl State {
             return written;
         }
         let late = self.late.get_or_insert_with(|| Timer::after(self.write_timeout));
-        late.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()))
+        let late = late.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()));
+        self.late.take_if(|_| late.is_ready());
+        late
     }
 }
 

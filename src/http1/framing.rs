@@ -86,18 +86,22 @@ fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Rejection> {
     if head.version() == Version::Http1_0 {
         return Err(Rejection::bad("Transfer-Encoding in HTTP/1.0"));
     }
-    let mut unknown = false;
-    while let Some(coding) = codings.next() {
-        let is_last = codings.peek().is_none();
-        match coding.eq_ignore_ascii_case(b"chunked") {
-            true if !is_last => return Err(Rejection::bad("chunked is not the last transfer coding")),
-            false if !is_token(coding) => return Err(Rejection::bad("Transfer-Encoding is malformed")),
-            is_chunked => unknown |= !is_chunked,
+    let (mut is_known, mut is_chunked) = (true, false);
+    for coding in codings {
+        if is_chunked {
+            return Err(Rejection::bad("chunked is not the last transfer coding"));
         }
+        if !is_token(coding) {
+            return Err(Rejection::bad("Transfer-Encoding is malformed"));
+        }
+        is_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        is_known &= is_chunked;
     }
-    match unknown {
-        true => Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown")),
-        false => Ok(Some(Chunked)),
+    match (is_chunked, is_known) {
+        (true, true) => Ok(Some(Chunked)),
+        // 4. What does not end in chunked has no length.
+        (false, _) => Err(Rejection::bad("chunked is not the last transfer coding")),
+        (true, false) => Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown")),
     }
 }
 

@@ -70,7 +70,9 @@ impl Head {
         let message = skip_empty_lines(input);
         let mut reader = Reader(message);
         let read = self.read(message, &mut reader, limits.field_lines_max.min(FIELD_LINES_MAX));
-        let length = message.len().saturating_sub(if read.is_ok() { reader.0.len() } else { 0 });
+        // What was not read of a rejected head may be no part of it.
+        let behind = if matches!(read, Err(ParseError::Incomplete)) { 0 } else { reader.0.len() };
+        let length = message.len().saturating_sub(behind);
         let head = message.get(..length).unwrap_or_default();
         match read {
             // A method that is too long is no target that is too long.

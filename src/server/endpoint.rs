@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// The number of the first descriptor that is handed over with `LISTEN_FDS`.
 const LISTEN_FDS_START: i32 = 3;
 
+/// More sockets than these are taken for an error.
+const LISTEN_FDS_MAX: i64 = 1024;
+
 /// `tcp://host:port`, `unix:/path`, or `fd:N`, a listening socket that this process was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -27,11 +30,14 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// `PORT` is not a port number.
+    /// `LISTEN_FDS` is too large, `HOST` is not a host, or `PORT` is not a port number.
     pub fn defaults() -> io::Result<Vec<Self>> {
-        let number = |name| env::var(name).ok().and_then(|text| text.parse().ok());
+        let number = |name| env::var(name).ok().and_then(|text| text.parse::<i64>().ok());
         match number("LISTEN_FDS") {
             Some(count @ 1..) if number("LISTEN_PID") == Some(i64::from(process::id())) => {
+                if count > LISTEN_FDS_MAX {
+                    return Err(invalid(format!("LISTEN_FDS: {count} is not a number of sockets")));
+                }
                 Ok((LISTEN_FDS_START..).zip(0..count).map(|(number, _)| Endpoint::Descriptor(number)).collect())
             }
             _ => Ok(vec![Endpoint::tcp(None, None)?]),

@@ -1,18 +1,20 @@
 //! Listening sockets: [`BoundListener`] opens them, [`Listener`] accepts their connections for one worker.
 
+use std::fs::File;
 use std::io;
 use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_lite::future::poll_fn;
-use rustix::io::FdFlags;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::fs::FlockOperation;
+use rustix::io::{Errno, FdFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
 #[cfg(target_os = "linux")]
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
@@ -147,6 +149,10 @@ fn advice(endpoint: &Endpoint, error: io::Error) -> String {
             ("the address is in use: stop what listens there, or choose another port", "address-in-use")
         }
         (io::ErrorKind::PermissionDenied, Endpoint::Tcp(..)) => ("ports below 1024 need privileges", "port-privileged"),
+        (io::ErrorKind::PermissionDenied, Endpoint::Descriptor(_)) => {
+            return "the system forbids pidfd_getfd, as the filter of a container may: pass the socket as standard input, fd:0"
+                .to_owned();
+        }
         (io::ErrorKind::AddrNotAvailable, _) => return "this machine does not have the address".to_owned(),
         _ => return error.to_string(),
     };
@@ -210,14 +216,34 @@ fn set_tcp_options(socket: &OwnedFd) -> io::Result<()> {
 
 /// Replaces the file of a server that is gone, but not of one that answers, nor a file that is no socket.
 fn bind_unix(path: &Path) -> io::Result<BoundListener> {
+    // Two servers that start at once must not remove each other's file.
+    let _lock = lock_directory(path);
     let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+    if is_socket && is_refused(path) {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     let file = SocketFile { path: path.to_owned(), inode: path.symlink_metadata()?.ino() };
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(BoundListener { socket: listener.into(), endpoint: Endpoint::Unix(path.to_owned()), file: Some(file) })
+}
+
+/// Locks the directory of a path until the lock is dropped; none where that cannot be.
+fn lock_directory(path: &Path) -> Option<OwnedFd> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = OwnedFd::from(File::open(directory).ok()?);
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive).ok()?;
+    Some(directory)
+}
+
+/// Whether nobody listens at the path of a socket. It does not wait: a server with a full backlog is there.
+fn is_refused(path: &Path) -> bool {
+    let connect = || {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
+    };
+    connect() == Err(Errno::CONNREFUSED)
 }
 
 /// The file of a Unix socket, unless another has been put in its place.

@@ -69,6 +69,10 @@ impl Socket for ConnectedSocket {
         self.0.poll_reset(cx)
     }
 
+    fn is_ended(&self) -> bool {
+        self.0.is_ended()
+    }
+
     fn end_by_reset(&self, resets: bool) {
         // Err only if the peer is gone, and then it need not be told.
         let _ = net::sockopt::set_socket_linger(self.0.fd(), resets.then_some(Duration::ZERO));

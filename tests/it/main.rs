@@ -7,6 +7,7 @@ mod connection;
 mod content;
 mod dev;
 mod eject;
+mod ending;
 mod errors;
 mod examples;
 mod explain;

@@ -109,6 +109,11 @@ impl IoSource {
         }
     }
 
+    /// async-io does not know.
+    pub fn is_ended(&self) -> bool {
+        false
+    }
+
     /// Ready once the peer has reset the connection, however much is unread, give or take an interval.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let IoSource { socket, reset_timer } = self;

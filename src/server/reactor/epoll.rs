@@ -43,6 +43,8 @@ pub struct Reactor {
     epoll_source: Async<OwnedFd>,
     events: RefCell<Vec<Event>>,
     sources: RefCell<Slab<Arc<State>>>,
+    /// How many sockets have been registered, modulo 2³².
+    registered: Cell<u64>,
     notifier: Arc<Notifier>,
     /// How many sleeps in a row were ended by sockets alone.
     socket_sleeps: Cell<u32>,
@@ -60,6 +62,7 @@ impl Reactor {
             epoll_source,
             events: Vec::with_capacity(EVENTS_MAX).into(),
             sources: RefCell::default(),
+            registered: Cell::new(0),
             notifier: notifier.into(),
             socket_sleeps: Cell::new(0),
         })
@@ -67,8 +70,11 @@ impl Reactor {
 
     /// Registers a socket until the registration is dropped.
     pub fn register(&self, fd: OwnedFd) -> io::Result<(IoSource, IoRegistration<'_>)> {
+        let number = self.registered.get();
+        self.registered.set(number.wrapping_add(1) & u64::from(u32::MAX));
         let state = Arc::new(State {
             fd,
+            number,
             read: Readiness::ready(),
             write: Readiness::ready(),
             is_ended: AtomicBool::new(false),
@@ -76,7 +82,8 @@ impl Reactor {
         });
         let registration = IoRegistration { reactor: self, key: self.sources.borrow_mut().insert(state.clone()) };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, &state.fd, EventData::new_u64(registration.key as u64), flags)?;
+        let data = state.number << 32 | registration.key as u64;
+        epoll::add(&self.epoll, &state.fd, EventData::new_u64(data), flags)?;
         Ok((IoSource(state), registration))
     }
 
@@ -138,9 +145,9 @@ impl Reactor {
         }
         let sources = self.sources.borrow();
         for event in events.iter() {
-            // A stale key costs one spurious wakeup.
-            let key = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-            if let Some(state) = sources.get(key) {
+            // A socket that is closed here may live on in a child, and its key be another's by now.
+            let (number, key) = (event.data.u64() >> 32, event.data.u64() as u32);
+            if let Some(state) = sources.get(key as usize).filter(|state| state.number == number) {
                 state.note(event.flags);
             }
         }
@@ -214,6 +221,8 @@ pub struct IoSource(Arc<State>);
 
 struct State {
     fd: OwnedFd,
+    /// How many sockets were registered before.
+    number: u64,
     read: Readiness,
     write: Readiness,
     /// Whether the peer sends no more, which the kernel says only once.
@@ -328,6 +337,11 @@ impl IoSource {
         call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
         self.0.write.poll_with(cx, &self.0, call)
+    }
+
+    /// Whether the peer has said that it sends no more, however much is unread.
+    pub fn is_ended(&self) -> bool {
+        self.0.is_ended.load(Ordering::SeqCst)
     }
 
     /// Ready once the peer has reset the connection, however much is unread.

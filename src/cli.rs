@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::AsRawFd;
-use std::panic;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::handler::{Handler, respond};
 use super::into_response::send;
 use super::limits::Limits;
-use super::log::{MODE, Mode, log, print};
+use super::log::{MODE, Mode, flush_log, log, print, print_all, print_error};
 use super::request::Request;
 pub use super::server::BoundListener;
 use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
@@ -32,14 +31,12 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The lines of `--help` for [`Options`].
 pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 picks a free one [env PORT, 3000]
     -H, --host HOST     host to listen on                    [env HOST, 0.0.0.0]
-    -l, --listen URI    tcp://host:port, unix:/path, fd:N; may be repeated;
-                        replaces -p and -H
+    -l, --listen URI    tcp://host:port, unix:/path, fd:N; instead of -p and -H
         --reuse-port    share TCP ports with other processes that do
         --ready-path PATH   answer it with 200, and with 503 after SIGTERM
         --drain-delay SECS  after SIGTERM, serve on for so long [0]
     -w, --workers N     worker threads                       [one per core]
-        --limit NAME=VALUE  a field of Limits: idle_timeout=620s,
-                        head_bytes_max=32kb; may be repeated
+        --limit NAME=VALUE  a field of Limits: idle_timeout=620s
     -s, --silent        print nothing but errors
 ";
 
@@ -52,8 +49,6 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// With `--reuse-port` several processes may listen on the same TCP port. With `--ready-path` the server itself answers
 /// that path: 200, but 503 from the first signal on. With `--drain-delay` it serves for so many seconds after the signal, so
 /// that balancers have time to notice; a second signal ends it at once.
-///
-/// A panic is logged as a line like an error, by a panic hook that replaces any other.
 ///
 /// With the arguments `healthcheck [URI]` it serves nothing, but asks the service at `tcp://host:port`, `unix:/path` or
 /// `http://host:port/path`, by default at `HOST` and `PORT`. The exit code is 0 if the service answers below 500 within 2
@@ -74,8 +69,6 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// }
 /// ```
 pub fn run(handler: impl Handler) -> ExitCode {
-    // The hook of the standard library would wait for a full pipe.
-    panic::set_hook(Box::new(|panic| log(panic)));
     let mut parser = Parser::from_env();
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -99,18 +92,19 @@ pub fn exit_code(outcome: Outcome, help: &str) -> ExitCode {
     let (advice, code) = match error.downcast_ref() {
         None => ("", 1),
         Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-h" | "--help") => {
-            print!("{help}");
+            print_all(help);
             return ExitCode::SUCCESS;
         }
         Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-v" | "--version") => {
-            println!("micro-smol {VERSION}");
+            print_all(&format!("micro-smol {VERSION}\n"));
             return ExitCode::SUCCESS;
         }
         // Our own messages say what would be right.
         Some(lexopt::Error::Custom(_)) => ("", 2),
         Some(_) => ("; --help shows the options", 2),
     };
-    eprintln!("micro-smol: {error}{advice}");
+    print_error(format_args!("{error}{advice}"));
+    flush_log();
     ExitCode::from(code)
 }
 
@@ -250,8 +244,8 @@ impl Options {
             Some(path) => serve(with_ready_path(handler, path.clone(), is_stopping.clone())),
             None => serve(handler),
         };
-        let server =
-            self.workers.iter().fold(server.with_bound(bound), |server, workers| server.workers(workers.get()));
+        let server = server.with_bound(bound).limits(self.limits.clone());
+        let server = self.workers.iter().fold(server, |server, workers| server.workers(workers.get()));
         let on_ready = |urls: &[String]| {
             for url in urls.iter().filter(|_| !self.silent) {
                 print(format_args!("Accepting connections on {url}"));

@@ -203,7 +203,7 @@ impl Connection<'_> {
     /// message ends is not known, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
         self.body.cut();
-        let method = self.transport.last_head().map_or(Method::Get, Head::method);
+        let method = self.transport.last_head().map_or(Method::Get, |head| head.method());
         let context = ResponseContext { method, version: Version::Http1_1, persistence: Persistence::Close };
         let mut response = Response::text(rejection.status, rejection.reason);
         response.finish(method, "");
@@ -276,6 +276,7 @@ impl Connection<'_> {
     /// Writes content. The inner error is that of its reader.
     async fn write_content(&mut self, framing: Framing, content: ResponseBody) -> io::Result<io::Result<()>> {
         self.transport.begin_message(framing);
+        let head = self.transport.last_head().cloned().unwrap_or_default();
         let written = match content {
             ResponseBody::Reader(reader, _) => self.write_stream(framing, reader).await?,
             ResponseBody::Omitted(_) => Ok(()),
@@ -287,8 +288,11 @@ impl Connection<'_> {
                 Ok(())
             }
         };
-        if written.is_ok() {
-            self.transport.end_message(framing);
+        match &written {
+            Ok(()) => self.transport.end_message(framing),
+            // That the peer has not sent its body is no fault of the server's.
+            Err(error) if BodyError::among(error).is_some() => {}
+            Err(error) => log(format_args!("{} {}: the response was cut: {error}", head.method(), head.path())),
         }
         Ok(written)
     }
@@ -314,10 +318,6 @@ impl Connection<'_> {
 
     /// Ends the connection within a message. Where its end is the end of the message, only a reset tells the peer.
     async fn cut(&mut self, framing: Framing, error: io::Error) -> io::Result<()> {
-        // That the peer has not sent its body is no fault of ours.
-        if BodyError::among(&error).is_none() {
-            log(format_args!("a response was cut: {error}"));
-        }
         if framing != Framing::Close {
             self.close().await?;
             self.transport.end_message(framing);

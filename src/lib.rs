@@ -59,7 +59,8 @@
 //!
 //! Each worker is a thread with its own executor. A connection stays on the worker that accepted it, so a handler's future need
 //! not be `Send`. All workers share the handler, so it is `Send + Sync`. A handler must not block its thread: use
-//! [`smol::unblock`] for work that blocks.
+//! [`smol::unblock`] for work that blocks. A worker whose thread is blocked delays the connections that it has; new ones go to the
+//! other workers.
 //!
 //! When the server is told to stop, it answers the requests that have come. An endless stream ends with [`Request::stopping`].
 //!

@@ -65,6 +65,17 @@ pub(super) fn print(line: impl Display) {
     write(Target::Stdout, &line.to_string());
 }
 
+/// Prints a line on stderr, whatever `MICRO_ENV` says.
+pub(super) fn print_error(line: impl Display) {
+    write(Target::Stderr, &line.to_string());
+}
+
+/// Prints text as it is on stdout, if it is read.
+pub(super) fn print_all(text: &str) {
+    send(Target::Stdout, text.to_owned());
+    flush_log();
+}
+
 /// Writes a line, or counts it if too many wait. Control characters are escaped, but for the line ends of development.
 fn write(target: Target, line: &str) {
     let mut text = String::from("micro-smol: ");
@@ -80,11 +91,19 @@ fn write(target: Target, line: &str) {
         text.push_str(&format!(" ({dropped} lines before it were dropped)"));
     }
     text.push('\n');
-    LOG.unwritten.fetch_add(1, Ordering::SeqCst);
-    if LOG.lines.try_send((target, text)).is_err() {
-        LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
+    if !send(target, text) {
         LOG.dropped.fetch_add(dropped + 1, Ordering::SeqCst);
     }
+}
+
+/// Hands text to the thread; whether there was room.
+fn send(target: Target, text: String) -> bool {
+    LOG.unwritten.fetch_add(1, Ordering::SeqCst);
+    let sent = LOG.lines.try_send((target, text)).is_ok();
+    if !sent {
+        LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
+    }
+    sent
 }
 
 /// Waits until the log is written, but not for long: the process is about to end.

@@ -8,7 +8,7 @@ mod listener;
 mod worker;
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 #[cfg(target_os = "linux")]
 use std::os::unix::net::SocketAddr as UnixSocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -179,7 +180,8 @@ impl Server {
 
     /// Serves until SIGINT or SIGTERM, then answers the requests that have come and returns.
     ///
-    /// A second signal cuts them. How many connections were cut, then or at the end of `drain_timeout`, is logged.
+    /// A second signal cuts them. How many connections were cut, then or at the end of `drain_timeout`, is logged. So is a panic,
+    /// by a panic hook that replaces any other.
     ///
     /// # Errors
     ///
@@ -203,10 +205,13 @@ impl Server {
         on_ready: impl FnOnce(&[String]),
         on_shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        // The hook of the standard library would wait for a full pipe.
+        panic::set_hook(Box::new(|panic| log(panic)));
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+        let supervisor = Supervisor::of_environment();
         let mut running = self.start()?;
         on_ready(running.urls());
-        notify("READY=1");
+        supervisor.notify("READY=1");
         let ended: io::Result<Ended> = block_on(async {
             let signalled = async { Ok(signals.next().await) };
             // Before they are told to stop, workers only end if they fail.
@@ -215,7 +220,7 @@ impl Server {
                 Err(exit.err().unwrap_or_else(|| io::Error::other("a worker has ended")))
             };
             let signal: Option<io::Result<Signal>> = signalled.or(failed).await?;
-            notify("STOPPING=1");
+            supervisor.notify("STOPPING=1");
             let drained = async {
                 on_shutdown.await;
                 running.drain(if matches!(signal, Some(Ok(Signal::Term))) { IDLE_GRACE_TERM } else { IDLE_GRACE }).await
@@ -314,11 +319,30 @@ fn urls(bound: &[BoundListener]) -> Vec<String> {
     urls
 }
 
-/// Tells the service manager how this process is, if it asks for that, as systemd does (sd_notify).
-fn notify(state: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = UnixDatagram::unbound().and_then(|socket| send_to(&socket, state, &path)) {
-        log(format_args!("cannot notify of {state}: {error}"));
+/// The service manager, if it asks how this process is, as systemd does (sd_notify). The socket is opened while there are
+/// descriptors.
+struct Supervisor(Option<(OsString, io::Result<UnixDatagram>)>);
+
+impl Supervisor {
+    fn of_environment() -> Self {
+        let open = || {
+            let socket = UnixDatagram::unbound()?;
+            // A supervisor that does not read must not hold up a stop.
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        Supervisor(env::var_os("NOTIFY_SOCKET").map(|path| (path, open())))
+    }
+
+    fn notify(&self, state: &str) {
+        let Some((path, socket)) = &self.0 else { return };
+        let sent = match socket {
+            Ok(socket) => send_to(socket, state, path).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = sent {
+            log(format_args!("cannot notify of {state}: {error}"));
+        }
     }
 }
 
@@ -419,6 +443,7 @@ impl Running {
     /// ```
     pub fn stop(mut self) -> io::Result<()> {
         if self.threads.iter().any(|thread| thread.thread().id() == thread::current().id()) {
+            self.threads.clear();
             return Err(io::Error::new(io::ErrorKind::Deadlock, "a handler cannot wait for its own server to stop"));
         }
         let ended = block_on(self.drain(IDLE_GRACE));
@@ -473,6 +498,7 @@ impl fmt::Display for Ended {
         write!(f, "{} connection{s} {were} cut", self.cut)?;
         match self.blocked {
             0 => Ok(()),
+            1 => f.write_str(", and those of 1 worker that a handler blocks"),
             blocked => write!(f, ", and those of {blocked} workers that a handler blocks"),
         }
     }
@@ -486,10 +512,14 @@ impl fmt::Debug for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.abort.close();
         self.shutdown.close();
-        let threads = self.threads.drain(..);
-        for thread in threads.filter(|thread| thread.thread().id() != thread::current().id()) {
+        let is_worker = self.threads.iter().any(|thread| thread.thread().id() == thread::current().id());
+        // A worker that a handler blocks, also this one, is not waited for.
+        if self.threads.is_empty() || is_worker || block_on(self.abort()).blocked > 0 {
+            self.abort.close();
+            return;
+        }
+        for thread in self.threads.drain(..) {
             // A worker that panicked has said so.
             let _ = thread.join();
         }

@@ -19,20 +19,6 @@ pub(super) struct RequestBody {
     pipe: Option<PipeWriter>,
 }
 
-/// Why no more content comes.
-enum ContentError {
-    /// The message is at fault; the connection can still answer.
-    Body(BodyError),
-    /// The stream has failed.
-    Stream(io::Error),
-}
-
-impl From<BodyError> for ContentError {
-    fn from(error: BodyError) -> Self {
-        ContentError::Body(error)
-    }
-}
-
 impl Default for RequestBody {
     fn default() -> Self {
         RequestBody { decoder: Decoder::new(Framing::None), expectation: Expectation::Nothing, pipe: None }
@@ -111,14 +97,14 @@ impl RequestBody {
         if let Some(pipe) = self.pipe.take() {
             let mut failed = None;
             let filled = pipe.poll_fill(cx, |cx, buffer| {
-                match ready!(self.poll_content(cx, transport, Waiting::Body, buffer)) {
-                    Ok(_) => Poll::Ready(self.decoder.is_done().then_some(Ok(()))),
-                    Err(ContentError::Body(error)) => Poll::Ready(Some(Err(error))),
-                    Err(ContentError::Stream(error)) => {
+                Poll::Ready(match ready!(self.poll_content(cx, transport, Waiting::Body, buffer)) {
+                    Ok(_) => self.decoder.is_done().then_some(Ok(())),
+                    // After a fault of the message, the connection can still answer.
+                    Err(error) => Some(Err(BodyError::among(&error).unwrap_or_else(|| {
                         failed = Some(error);
-                        Poll::Ready(Some(Err(EARLY_END)))
-                    }
-                }
+                        EARLY_END
+                    }))),
+                })
             });
             self.pipe = Some(pipe);
             match (failed, filled) {
@@ -131,14 +117,14 @@ impl RequestBody {
         transport.poll_gone(cx).map(Err)
     }
 
-    /// Appends content to the buffer; 0 bytes at the end of the body.
+    /// Appends content to the buffer; 0 bytes at the end of the body. A fault of the message is a [`BodyError`].
     fn poll_content(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut Transport<'_>,
         waiting: Waiting,
         buffer: &mut Buffer,
-    ) -> Poll<Result<usize, ContentError>> {
+    ) -> Poll<io::Result<usize>> {
         let mut count = 0;
         loop {
             let skipped = self.decoder.skip_framing(transport.unread());
@@ -154,6 +140,7 @@ impl RequestBody {
                 let taken = here.len();
                 transport.consume(taken);
                 self.decoder.took_content(taken);
+                transport.count_step();
                 count += taken;
                 continue;
             }
@@ -163,7 +150,7 @@ impl RequestBody {
             self.write_continue(transport);
             // Output that the peer does not take must not keep the rest of its request from being read.
             if let Poll::Ready(Err(error)) = transport.poll_send(cx, &mut &[][..]) {
-                return Poll::Ready(Err(ContentError::Stream(error)));
+                return Poll::Ready(Err(error));
             }
             let read = ready!(self.poll_more(cx, transport, waiting, wanted, buffer));
             transport.progress(Waiting::Body);
@@ -177,7 +164,7 @@ impl RequestBody {
                     self.decoder.cut();
                     return Poll::Ready(Err(BodyError::TOO_SLOW.into()));
                 }
-                Err(error) => return Poll::Ready(Err(ContentError::Stream(error))),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -216,8 +203,8 @@ impl RequestBody {
             match ready!(self.poll_content(cx, transport, Waiting::Rest, &mut buffer)) {
                 Ok(count) if count > *left => return Poll::Ready(Ok(false)),
                 Ok(count) => *left -= count,
-                Err(ContentError::Body(_)) => return Poll::Ready(Ok(false)),
-                Err(ContentError::Stream(error)) => return Poll::Ready(Err(error)),
+                Err(error) if BodyError::among(&error).is_some() => return Poll::Ready(Ok(false)),
+                Err(error) => return Poll::Ready(Err(error)),
             }
             buffer.consume(usize::MAX);
         }

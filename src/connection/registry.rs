@@ -47,6 +47,8 @@ pub struct Connections {
     next_deadline: Cell<Option<Instant>>,
     /// Wakes whoever waits for the last connection to end.
     drained: Cell<Option<Waker>>,
+    /// Whether a turn is over, so that sockets should be looked at.
+    turn_over: Cell<bool>,
     /// The time of a simulation, in place of the system's.
     simulated_now: Cell<Option<Instant>>,
 }
@@ -92,6 +94,11 @@ impl Connections {
         let entry = Rc::<Entry>::default();
         let key = self.open.borrow_mut().insert(entry.clone());
         Registration { connections: self, key, entry, turn_bytes: Cell::new(0) }
+    }
+
+    /// Whether a turn has ended since the last call.
+    pub fn take_turn_over(&self) -> bool {
+        self.turn_over.take()
     }
 
     /// Sets the time that deadlines are held against: a simulation's.
@@ -186,6 +193,7 @@ impl Registration<'_> {
         if self.turn_bytes.get() > 0 {
             return Poll::Ready(());
         }
+        self.connections.turn_over.set(true);
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -96,6 +96,11 @@ impl<'a> Transport<'a> {
         self.memory().input.consume(count);
     }
 
+    /// Counts a step of the turn that is neither a read nor a write.
+    pub(super) fn count_step(&self) {
+        self.registration.count(0);
+    }
+
     pub(super) fn is_ended(&self) -> bool {
         self.is_ended
     }
@@ -116,8 +121,8 @@ impl<'a> Transport<'a> {
     }
 
     /// The head that was read last, or what has come of it.
-    pub(super) fn last_head(&self) -> Option<&Head> {
-        self.head.as_deref()
+    pub(super) fn last_head(&self) -> Option<&Arc<Head>> {
+        self.head.as_ref()
     }
 
     /// Bytes that are written when the connection next waits, or sends more.

@@ -41,12 +41,11 @@ impl ResponseHead<'_> {
         }
         let mut has_date = false;
         for (name, value) in self.fields.iter().flat_map(|fields| fields.iter()) {
-            match Managed::of(name) {
-                Some(Managed::Date) => has_date = true,
-                Some(_) => continue,
-                None => {}
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if !is("content-length") && !is("transfer-encoding") && !is("connection") {
+                has_date |= is("date");
+                write_line(output, name, value);
             }
-            write_line(output, name, value);
         }
         if !has_date {
             DATE.with_borrow_mut(|date| output.extend_from_slice(date.line()));
@@ -99,26 +98,6 @@ impl ResponseHead<'_> {
         }
         if separator == b", " {
             output.extend_from_slice(b"\r\n");
-        }
-    }
-}
-
-/// The fields that the server writes itself, or completes.
-enum Managed {
-    Connection,
-    Date,
-    Framing,
-}
-
-impl Managed {
-    fn of(name: &str) -> Option<Managed> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            4 if is("date") => Some(Managed::Date),
-            10 if is("connection") => Some(Managed::Connection),
-            14 if is("content-length") => Some(Managed::Framing),
-            17 if is("transfer-encoding") => Some(Managed::Framing),
-            _ => None,
         }
     }
 }

@@ -17,6 +17,9 @@ const BUFFER_BYTES_MIN: usize = 1024;
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 const KEPT_MAX: usize = 16;
 
+/// What a buffer grows by at most, unless more is wanted: new memory is zeroed at once.
+const GROWTH_BYTES_MAX: usize = 256 * 1024;
+
 thread_local! {
     static KEPT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -114,7 +117,7 @@ impl Buffer {
             self.start = 0;
         }
         if self.end == self.bytes.len() {
-            self.bytes.resize(self.end + more.max(self.end).max(1), 0);
+            self.bytes.resize(self.end + more.max(self.end.min(GROWTH_BYTES_MAX)).max(1), 0);
         }
         self.bytes.get_mut(self.end..).unwrap_or_default()
     }

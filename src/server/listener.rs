@@ -9,7 +9,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::poll_fn;
 use rustix::fs::FlockOperation;
@@ -29,6 +30,9 @@ const BACKLOG: i32 = 1024;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_COUNT: u32 = 6;
+
+/// How long the lock of a directory is waited for.
+const LOCK_TIME: Duration = Duration::from_secs(1);
 
 /// Whether other processes may listen on the same port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,7 +172,12 @@ fn descriptor(number: i32) -> io::Result<OwnedFd> {
         return Ok(rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?);
     }
     match number {
-        0 => io::stdin().as_fd().try_clone_to_owned(),
+        0 => {
+            let socket = io::stdin().as_fd().try_clone_to_owned()?;
+            // A child of a handler must not inherit the socket.
+            rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+            Ok(socket)
+        }
         _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
@@ -223,16 +232,21 @@ fn bind_unix(path: &Path) -> io::Result<BoundListener> {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_owned(), inode: path.symlink_metadata()?.ino() };
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(BoundListener { socket: listener.into(), endpoint: Endpoint::Unix(path.to_owned()), file: Some(file) })
 }
 
-/// Locks the directory of a path until the lock is dropped; none where that cannot be.
+/// Locks the directory of a path until the lock is dropped. Without it, where it cannot be had in time, a start is as right as
+/// long as there is no other.
 fn lock_directory(path: &Path) -> Option<OwnedFd> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = OwnedFd::from(File::open(directory).ok()?);
-    rustix::fs::flock(&directory, FlockOperation::LockExclusive).ok()?;
+    let is_locked = || rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
+    let end = Instant::now() + LOCK_TIME;
+    while !is_locked() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
     Some(directory)
 }
 
@@ -250,12 +264,21 @@ fn is_refused(path: &Path) -> bool {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    inode: u64,
+    identity: Identity,
+}
+
+/// The inode and the time when it was made: another file may have the same inode later.
+type Identity = (u64, i64, i64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let metadata = path.symlink_metadata()?;
+    Ok((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.path.symlink_metadata().is_ok_and(|metadata| metadata.ino() == self.inode) {
+        let _lock = lock_directory(&self.path);
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             // A file that cannot be removed is replaced at the next start.
             let _ = std::fs::remove_file(&self.path);
         }

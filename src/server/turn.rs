@@ -1,12 +1,5 @@
 //! What a worker and its reactor tell each other.
 
-use std::task::Context;
-
-/// The tasks of a worker: polls some of them.
-pub trait Tasks: FnMut(&mut Context<'_>) -> Turn {}
-
-impl<F: FnMut(&mut Context<'_>) -> Turn> Tasks for F {}
-
 /// What is left to do after some tasks were polled.
 pub enum Turn {
     /// Other tasks can go on.

@@ -70,6 +70,9 @@ pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io:
                 Poll::Ready(()) => tick.set(executor.tick()),
                 Poll::Pending => return Turn::Idle,
             }
+            if connections.take_turn_over() {
+                break;
+            }
         }
         Turn::More
     })?;

@@ -26,12 +26,26 @@ const TURNS: usize = 100;
 /// What is in time, also on a machine that is busy otherwise. Without turns it never comes.
 const IN_TIME: Duration = Duration::from_secs(10);
 
-/// What a connection has done so far.
+/// What a connection has done in this turn.
 #[derive(Default)]
-struct Done {
+struct Turn {
     bytes: AtomicUsize,
     /// Requests, and pieces of a stream.
     steps: AtomicUsize,
+}
+
+impl Turn {
+    fn begin(&self) {
+        self.bytes.store(0, Relaxed);
+        self.steps.store(0, Relaxed);
+    }
+
+    /// Fails within the turn, which need not have an end.
+    fn count(&self, bytes: usize, steps: usize) {
+        let bytes = self.bytes.fetch_add(bytes, Relaxed) + bytes;
+        let steps = self.steps.fetch_add(steps, Relaxed) + steps;
+        assert!(bytes <= TURN_BYTES_MAX && steps <= TURN_STEPS_MAX, "{bytes} bytes and {steps} steps in one turn");
+    }
 }
 
 /// A stream that is always ready. Its input is a head, then the same bytes again and again; it takes what is written.
@@ -40,12 +54,12 @@ struct Ready {
     more: Vec<u8>,
     /// How much of the head and of the rest was read.
     read: usize,
-    done: Arc<Done>,
+    turn: Arc<Turn>,
 }
 
 impl AsyncRead for Ready {
     fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Ready { head, more, read, done } = self.get_mut();
+        let Ready { head, more, read, turn } = self.get_mut();
         let mut count = 0;
         while count < room.len() {
             let behind_head = read.checked_sub(head.len());
@@ -54,14 +68,14 @@ impl AsyncRead for Ready {
             *read += piece;
             count += piece;
         }
-        done.bytes.fetch_add(count, Relaxed);
+        turn.count(count, 0);
         Poll::Ready(Ok(count))
     }
 }
 
 impl AsyncWrite for Ready {
     fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.done.bytes.fetch_add(bytes.len(), Relaxed);
+        self.turn.count(bytes.len(), 0);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -75,23 +89,23 @@ impl AsyncWrite for Ready {
 }
 
 /// Yields one byte at a time, always ready.
-struct Pieces(Arc<Done>);
+struct Pieces(Arc<Turn>);
 
 impl AsyncRead for Pieces {
     fn poll_read(self: Pin<&mut Self>, _cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.0.steps.fetch_add(1, Relaxed);
+        self.0.count(0, 1);
         room[0] = b'x';
         Poll::Ready(Ok(1))
     }
 }
 
-async fn answer(mut req: Request, done: Arc<Done>) -> Result<Response> {
-    done.steps.fetch_add(1, Relaxed);
+async fn answer(mut req: Request, turn: Arc<Turn>) -> Result<Response> {
+    turn.count(0, 1);
     match req.path() {
         "/echo" => stream(req.take_body()).into_response(),
         "/buffer" => buffer(&req).limit(usize::MAX).await?.into_response(),
         "/endless" => stream(repeat(b'x')).into_response(),
-        "/pieces" => stream(Pieces(done)).into_response(),
+        "/pieces" => stream(Pieces(turn)).into_response(),
         _ => "hello".into_response(),
     }
 }
@@ -115,28 +129,28 @@ fn busy_peers() -> [(String, String); 7] {
 }
 
 /// A connection with such a peer.
-fn serve(peer: (String, String), done: Arc<Done>) -> impl Future<Output = io::Result<()>> {
-    let stream = Ready { head: peer.0.into(), more: peer.1.into(), read: 0, done: done.clone() };
-    // What is left unread is discarded for as long as the connection lives.
+fn serve((head, more): (String, String)) -> impl Future<Output = io::Result<()>> {
+    let turn = Arc::<Turn>::default();
+    let stream = Ready { head: head.into(), more: more.into(), read: 0, turn: turn.clone() };
+    // What a handler leaves unread is discarded without an end.
     let limits = Limits { unread_bytes_max: usize::MAX, ..Limits::default() };
-    async move {
-        let handler = async move |req: Request| answer(req, done.clone()).await;
+    let turn_of_handler = turn.clone();
+    let mut served = Box::pin(async move {
+        let handler = async move |req: Request| answer(req, turn_of_handler.clone()).await;
         serve_connection(stream, &handler, &limits).await
-    }
+    });
+    poll_fn(move |cx| {
+        turn.begin();
+        served.as_mut().poll(cx)
+    })
 }
 
 #[test]
-fn a_turn_is_bounded_in_bytes_and_steps() {
+fn a_turn_is_bounded_in_bytes_requests_and_pieces() {
     for peer in busy_peers() {
-        let (name, done) = (peer.0.clone(), Arc::<Done>::default());
-        let mut served = pin!(serve(peer, done.clone()));
-        let mut turns = 0;
+        let (mut served, mut turns) = (pin!(serve(peer)), 0);
         block_on(poll_fn(|cx| {
-            let (bytes, steps) = (done.bytes.load(Relaxed), done.steps.load(Relaxed));
-            assert!(served.as_mut().poll(cx).is_pending(), "{name}");
-            let (bytes, steps) = (done.bytes.load(Relaxed) - bytes, done.steps.load(Relaxed) - steps);
-            assert!(bytes <= TURN_BYTES_MAX, "{name}: {bytes} bytes");
-            assert!(steps <= TURN_STEPS_MAX, "{name}: {steps} steps");
+            assert!(served.as_mut().poll(cx).is_pending());
             turns += 1;
             if turns == TURNS { Poll::Ready(()) } else { Poll::Pending }
         }));
@@ -152,7 +166,7 @@ fn a_timer_fires_beside_a_connection_that_is_always_busy() {
             Ok(())
         };
         let start = Instant::now();
-        block_on(serve(peer, Arc::default()).or(timer)).unwrap();
+        block_on(serve(peer).or(timer)).unwrap();
         assert!(start.elapsed() < IN_TIME, "{name}: {:?}", start.elapsed());
     }
 }
@@ -160,10 +174,9 @@ fn a_timer_fires_beside_a_connection_that_is_always_busy() {
 #[test]
 fn a_task_runs_beside_connections_that_are_always_busy() {
     let executor = LocalExecutor::new();
-    for peer in busy_peers() {
-        executor.spawn(serve(peer, Arc::default())).detach();
-    }
+    let busy: Vec<_> = busy_peers().map(|peer| executor.spawn(serve(peer))).into();
     let start = Instant::now();
     block_on(executor.run(executor.spawn(Timer::after(Duration::from_millis(10)))));
     assert!(start.elapsed() < IN_TIME, "{:?}", start.elapsed());
+    assert!(busy.iter().all(|connection| !connection.is_finished()), "a connection has ended or panicked");
 }

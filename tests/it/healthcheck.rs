@@ -93,25 +93,92 @@ fn two_seconds_are_enough() {
     assert!(start.elapsed().as_secs_f64() >= 4.0, "twice two seconds");
 }
 
+/// What both say of a peer that answers so.
+fn check_answer(answer: &'static str) -> (i32, String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = thread::spawn(move || {
+        for _ in 0..2 {
+            let mut client = listener.accept().unwrap().0;
+            client.read_exact(&mut [0; 16]).unwrap();
+            client.write_all(answer.as_bytes()).unwrap();
+            // It may have read enough, and be gone.
+            let _ = client.shutdown(std::net::Shutdown::Write);
+            // Until it hangs up: what is unread would reset the connection.
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+    });
+    let (code, said) = check(&[&format!("http://{address}")], &[]);
+    peer.join().unwrap();
+    (code, said, format!("micro-smol: http://{address}/: "))
+}
+
 #[test]
-fn what_does_not_speak_http_is_not_well() {
-    for answer in ["", "SSH-2.0-tea and more", "HTTP/1.1 ok!", "HTTP/2.0 200"] {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let peer = thread::spawn(move || {
-            for _ in 0..2 {
-                let mut client = listener.accept().unwrap().0;
-                client.read_exact(&mut [0; 16]).unwrap();
-                client.write_all(answer.as_bytes()).unwrap();
-                // It may have read enough, and be gone.
-                let _ = client.shutdown(std::net::Shutdown::Write);
-                // Until it hangs up: what is unread would reset the connection.
-                let _ = client.read_to_end(&mut Vec::new());
-            }
-        });
-        let message = format!("micro-smol: http://{address}/: it does not speak HTTP/1\n");
-        assert_eq!(check(&[&format!("http://{address}")], &[]), (1, message), "{answer:?}");
-        peer.join().unwrap();
+fn what_is_no_status_line_is_not_well() {
+    for answer in [
+        "",
+        "SSH-2.0-tea and more",
+        "HTTP/1.1 ok!",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/2 200 \r\n\r\n",
+        "HTTP/0.9 200 OK\r\n\r\n",
+        "http/1.1 200 OK\r\n\r\n",
+        "HTTP/1.xx200 \r\n\r\n",
+        "HTTP/1.1.200 OK\r\n\r\n",
+        "HTTP/1.1 +20 OK\r\n\r\n",
+        "HTTP/1.1 -20 OK\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1  200 OK\r\n\r\n",
+        "HTTP/1.1\t200 OK\r\n\r\n",
+        " HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 000 \r\n\r\n",
+        "HTTP/1.1 099 \r\n\r\n",
+        "HTTP/1.1 600 \r\n\r\n",
+        "HTTP/1.1 200",
+        // None of these is final.
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\n",
+    ] {
+        let (code, said, start) = check_answer(answer);
+        let message = format!("{start}it does not answer with a status line of HTTP/1\n");
+        assert_eq!((code, said), (1, message), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_status_line_says_whether_it_is_well() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.0 200 OK\r\n\r\n",
+        "HTTP/1.1 200 \r\n\r\n",
+        "HTTP/1.1 299 Fine\r\n\r\n",
+        "HTTP/1.1 301 Moved\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\n\r\n",
+        "HTTP/1.1 499 Odd\r\n\r\n",
+    ] {
+        let (code, said, _) = check_answer(answer);
+        assert_eq!((code, said.as_str()), (0, ""), "{answer:?}");
+    }
+    for answer in ["HTTP/1.1 500 Oh\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 599 Odd\r\n\r\n"] {
+        let (code, said, start) = check_answer(answer);
+        assert_eq!((code, said), (1, format!("{start}the status is {}\n", &answer[9..12])));
+    }
+}
+
+#[test]
+fn http_without_a_port_has_port_80() {
+    // No TCP connection can be made to the address.
+    for (uri, url) in [
+        ("http://255.255.255.255", "http://255.255.255.255:80/"),
+        ("http://255.255.255.255/ready?now", "http://255.255.255.255:80/ready?now"),
+        ("http://255.255.255.255:9/", "http://255.255.255.255:9/"),
+        ("http://[ff02::1%1]", "http://[ff02::1%1]:80/"),
+    ] {
+        let (code, said) = check(&[uri], &[]);
+        assert_eq!(code, 1);
+        assert!(said.starts_with(&format!("micro-smol: {url}: ")), "{said}");
     }
 }
 
@@ -119,7 +186,14 @@ fn what_does_not_speak_http_is_not_well() {
 fn a_malformed_target_is_wrong_use() {
     for (uri, message) in [
         ("https://a", "\"https://a\" is not an endpoint: give tcp://HOST:PORT"),
-        ("http://a", "\"tcp://a\" is not an endpoint: give tcp://HOST:PORT"),
+        ("http://", "\"http://\" is not a URL: give http://HOST:PORT/PATH"),
+        ("http://:80/x", "\"http://:80/x\" is not a URL: give http://HOST:PORT/PATH"),
+        ("http://a:b/c", "\"http://a:b/c\" is not a URL: give http://HOST:PORT/PATH"),
+        ("http://a:65536", "\"http://a:65536\" is not a URL: give http://HOST:PORT/PATH"),
+        ("http://[::x]/", "\"http://[::x]/\" is not a URL: give http://HOST:PORT/PATH"),
+        ("tcp://a", "\"tcp://a\" is not an endpoint: give tcp://HOST:PORT"),
+        ("unix:", "\"unix:\" is not an endpoint: give tcp://HOST:PORT"),
+        ("tea", "\"tea\" is not an endpoint: give tcp://HOST:PORT"),
         ("tcp://a:b", "tcp://a:b: \"b\" is not a port: give a number"),
     ] {
         let (code, said) = check(&[uri], &[]);

@@ -1,6 +1,7 @@
 //! The specification: each test's name is a fact.
 
 mod cache;
+mod careless;
 mod checks;
 mod cli;
 mod connection;
@@ -12,6 +13,7 @@ mod errors;
 mod examples;
 mod explain;
 mod fairness;
+mod half_gone;
 mod handler;
 mod head;
 mod healthcheck;
@@ -25,11 +27,14 @@ mod properties;
 mod readme;
 mod request;
 mod response;
+mod running_out;
 mod server;
 mod shells;
 mod sse;
+mod stopping;
 mod supervised;
 mod support;
+mod test_service;
 mod tidy;
 mod upgrade;
 mod values;

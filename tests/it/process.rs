@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use micro_smol::Limits;
+
 use crate::support::{get, without_date};
 
 /// The executable of an example, which `cargo test` builds beside the tests.
@@ -39,7 +41,7 @@ impl Service {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn stderr(&mut self) -> String {
+    pub fn stderr(&mut self) -> String {
         let mut text = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         text
@@ -204,6 +206,22 @@ fn wrong_use_is_named_and_exits_with_2() {
         (&["--ready-path", "ready"], "\"ready\" is not a path: it begins with /"),
         (&["--drain-delay", "-1"], "\"-1\" is not a time: give a number of seconds"),
         (&["-w", "0"], "0"),
+        (&["--limit"], "missing argument for option '--limit'"),
+        (&["--limit", "idle_timeout"], "\"idle_timeout\" is not a limit: give NAME=VALUE"),
+        (&["--limit", "tea=1"], "there is no limit \"tea\""),
+        (&["--limit", "idle-timeout=1s"], "there is no limit \"idle-timeout\""),
+        (&["--limit", "idle_timeout=soon"], "idle_timeout: \"soon\" cannot be read: give a time like 620s or 500ms"),
+        (&["--limit", "idle_timeout="], "idle_timeout: \"\" cannot be read"),
+        (&["--limit", "idle_timeout=-1s"], "idle_timeout: \"-1s\" cannot be read"),
+        (&["--limit", "head_timeout=1d"], "head_timeout: \"1d\" cannot be read"),
+        (&["--limit", "body_timeout=1s1ms"], "body_timeout: \"1s1ms\" cannot be read"),
+        (&["--limit", "write_timeout=1.2.3s"], "write_timeout: \"1.2.3s\" cannot be read"),
+        (&["--limit", "drain_timeout=1 s"], "drain_timeout: \"1 s\" cannot be read"),
+        (&["--limit", "head_bytes_max=32x"], "head_bytes_max: \"32x\" cannot be read: give a size like 32kb"),
+        (&["--limit", "request_line_bytes_max=-1"], "request_line_bytes_max: \"-1\" cannot be read"),
+        (&["--limit", "unread_bytes_max=kb"], "unread_bytes_max: \"kb\" cannot be read"),
+        (&["--limit", "field_lines_max=1kb"], "field_lines_max: \"1kb\" cannot be read: give a number"),
+        (&["--limit", "connections_max=many"], "connections_max: \"many\" cannot be read: give a number"),
         (&["-s=yes"], "yes"),
     ];
     for (args, message) in table {
@@ -212,6 +230,90 @@ fn wrong_use_is_named_and_exits_with_2() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
         assert!(stderr.starts_with("micro-smol: ") && stderr.contains(message), "{args:?}: {stderr}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn every_limit_can_be_an_option() {
+    let limits = [
+        "request_line_bytes_max=4kb",
+        "head_bytes_max=32KB",
+        "field_lines_max=50",
+        "head_timeout=5s",
+        "idle_timeout=620s",
+        "body_timeout=0.5m",
+        "unread_bytes_max=1.5mb",
+        "write_timeout=500ms",
+        "drain_timeout=1",
+        "connections_max=100",
+    ];
+    // A field that is added must be added here.
+    let Limits {
+        request_line_bytes_max: _,
+        head_bytes_max: _,
+        field_lines_max: _,
+        head_timeout: _,
+        idle_timeout: _,
+        body_timeout: _,
+        unread_bytes_max: _,
+        write_timeout: _,
+        drain_timeout: _,
+        connections_max: _,
+    } = Limits::default();
+    let options = limits.iter().flat_map(|limit| ["--limit", limit]);
+    let service = Service::start(Command::new(example("hello")).args(["-p", "0"]).args(options));
+    let mut client = service.connect();
+    client.write_all(get("/").as_bytes()).unwrap();
+    read_until(&mut client, "Hello, world");
+}
+
+/// What a service with these limits answers until it closes the connection.
+fn answer_within(limits: &[&str], input: &str) -> String {
+    let options = limits.iter().flat_map(|limit| ["--limit", limit]);
+    let service = Service::start(Command::new(example("hello")).args(["-p", "0"]).args(options));
+    let mut client = service.connect();
+    client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    client.write_all(input.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn limits_of_the_command_line_are_kept() {
+    let answer = answer_within(&["idle_timeout=50ms"], &get("/"));
+    assert!(answer.ends_with("Hello, world") && !answer.contains("close"), "{answer}");
+    let head = |length: usize| {
+        let rest = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: {}\r\n\r\n", "y".repeat(length - rest))
+    };
+    for (length, status) in [(1023, "200"), (1024, "200"), (1025, "431")] {
+        let answer = answer_within(&["head_bytes_max=1kb"], &head(length));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {answer}");
+    }
+    let answer = answer_within(&["head_timeout=50ms"], "GET / HT");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    // The last one counts.
+    let answer = answer_within(&["field_lines_max=9", "field_lines_max=1"], &head(100));
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[test]
+fn a_host_of_the_environment_that_is_none_is_said_to_be_from_there() {
+    for host in ["http://localhost", "a/b", "[x]"] {
+        let said = |command: &mut Command| {
+            let output = run(command.env_remove("PORT"));
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{host}: {stderr}");
+            assert!(stderr.contains(host), "{stderr}");
+            stderr
+        };
+        for args in [&[][..], &["-p", "0"]] {
+            let stderr = said(Command::new(example("hello")).env("HOST", host).args(args));
+            assert!(stderr.contains("HOST") && stderr.lines().count() == 1, "{host}: {stderr}");
+        }
+        let stderr = said(Command::new(example("hello")).env("HOST", "localhost").args(["-p", "0", "-H", host]));
+        assert!(!stderr.contains("HOST"), "{host}: {stderr}");
     }
 }
 

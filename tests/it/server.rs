@@ -1,6 +1,6 @@
 //! Servers: endpoints, workers, stopping.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -82,6 +82,128 @@ fn the_socket_file_of_a_server_that_is_gone_is_replaced() {
     assert!(error.to_string().contains("a server answers there"), "a live one is not: {error}");
     assert!(exchange_unix(&path).ends_with("Hello, world"));
     drop(running);
+}
+
+#[test]
+fn of_two_that_start_at_once_over_a_stale_socket_exactly_one_lives() {
+    use crate::process::example;
+    use std::process::{Child, Command, Stdio};
+    let directory = Directory::new("two");
+    let path = directory.0.join("socket");
+    let start = || {
+        let mut command = Command::new(example("hello"));
+        let command = command.args(["-w", "1", "-l", &format!("unix:{}", path.display())]).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    // All that it says on stdout, up to the first line or its end.
+    let said = |child: &mut Child| {
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line
+    };
+    for round in 0..20 {
+        // Killed, a server leaves its file. The first one finds none.
+        let mut children = [start(), start()];
+        let said = children.each_mut().map(said);
+        assert_eq!(said.iter().filter(|line| line.is_empty()).count(), 1, "round {round}: {said:?}");
+        assert!(exchange_unix(&path).ends_with("Hello, world"), "round {round}");
+        for (mut child, said) in children.into_iter().zip(said) {
+            if said.is_empty() {
+                let output = child.wait_with_output().unwrap();
+                let stderr = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(1), "round {round}: {stderr}");
+                assert!(stderr.contains("a server answers there"), "round {round}: {stderr}");
+            } else {
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        }
+        assert!(path.exists());
+    }
+}
+
+#[test]
+fn of_many_that_start_at_once_over_a_stale_socket_exactly_one_lives() {
+    let directory = Directory::new("many");
+    for round in 0..50 {
+        let path = directory.0.join(format!("socket-{round}"));
+        drop(UnixListener::bind(&path).unwrap());
+        let endpoint = format!("unix:{}", path.display());
+        let start = || serve(hello).listen(&endpoint).and_then(|server| server.workers(1).start());
+        let outcomes = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "round {round}: {outcomes:?}");
+        assert!(exchange_unix(&path).ends_with("Hello, world"), "round {round}");
+        let errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        assert!(errors.map(ToString::to_string).all(|error| error.contains("a server answers there")));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_that_is_stopped_with_a_full_backlog_does_not_hold_the_next_start() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    use rustix::process::Signal;
+    let directory = Directory::new("stopped");
+    let path = directory.0.join("socket");
+    let endpoint = format!("unix:{}", path.display());
+    let mut command = std::process::Command::new(crate::process::example("hello"));
+    let service = crate::process::Service::start(command.args(["-w", "1", "-l", &endpoint]));
+    service.signal(Signal::STOP);
+    // A connection stays in the backlog when its client has closed it.
+    let is_full = (0..100_000).any(|_| {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        rustix::io::ioctl_fionbio(&socket, true).unwrap();
+        rustix::net::connect(&socket, &SocketAddrUnix::new(&path).unwrap()).is_err()
+    });
+    assert!(is_full);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let start = endpoint.clone();
+    std::thread::spawn(move || sender.send(serve(hello).listen(&start).map(drop).unwrap_err().to_string()));
+    let error = receiver.recv_timeout(Duration::from_secs(10)).expect("it does not hang");
+    assert!(error.contains("a server answers there"), "{error}");
+    service.signal(Signal::CONT);
+    assert!(exchange_unix_when_there_is_room(&path).ends_with("Hello, world"));
+}
+
+/// Connects once the server has taken the others off its backlog.
+#[cfg(target_os = "linux")]
+fn exchange_unix_when_there_is_room(path: &std::path::Path) -> String {
+    crate::test_service::wait_for("room in the backlog", || {
+        let mut client = UnixStream::connect(path).ok()?;
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    })
+}
+
+#[test]
+fn a_lock_of_somebody_else_does_not_hold_a_start() {
+    let directory = Directory::new("locked");
+    let path = directory.0.join("socket");
+    drop(UnixListener::bind(&path).unwrap());
+    // Whoever may read a directory may lock it, and never let it go.
+    let locked = std::fs::File::open(&directory.0).unwrap();
+    rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let endpoint = format!("unix:{}", path.display());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(serve(hello).listen(&endpoint).map(drop)));
+    receiver.recv_timeout(Duration::from_secs(5)).expect("it starts, or says why not").unwrap();
+}
+
+#[test]
+fn a_peer_of_ipv4_has_an_address_of_ipv4_on_a_socket_for_both() {
+    let server = serve(async |req: Request| format!("{:?}", req.peer_addr()));
+    let running = server.listen("tcp://[::]:0").unwrap().workers(1).start().unwrap();
+    for host in ["127.0.0.1", "::1"] {
+        let mut client = TcpStream::connect((host, running.addr().unwrap().port())).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let expected = format!("{:?}", Some(client.local_addr().unwrap()));
+        assert!(crate::support::read_to_end(client).ends_with(&expected), "{expected}");
+    }
 }
 
 #[test]

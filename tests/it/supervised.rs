@@ -9,6 +9,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::process::{Service, example};
+use crate::test_service::{Supervisor, TestService, ask as ask_on, connect_to};
 
 fn ask(address: &str, path: &str) -> String {
     let mut client = TcpStream::connect(address).unwrap();
@@ -91,6 +92,80 @@ fn a_supervisor_is_told_when_it_is_ready_and_when_it_stops() {
     assert_eq!(notice(), "STOPPING=1");
     assert_eq!(service.child.wait().unwrap().code(), Some(0));
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_supervisor_may_have_a_name_without_a_file() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("micro-smol-notify-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let supervisor = UnixDatagram::bind_addr(&address).unwrap();
+    supervisor.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let notice = || {
+        let mut buffer = [0; 64];
+        let length = supervisor.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut command = Command::new(example("hello"));
+    let mut service = Service::start(command.args(["-p", "0"]).env("NOTIFY_SOCKET", format!("@{name}")));
+    assert_eq!(notice(), "READY=1");
+    service.signal(Signal::TERM);
+    assert_eq!(notice(), "STOPPING=1");
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    assert_eq!(service.stderr(), "");
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_does_not_hold_a_stop() {
+    let supervisor = Supervisor::new("full");
+    let mut service = TestService::start(1, r#"exec "$0" "$@""#, &[("NOTIFY_SOCKET", supervisor.path())]);
+    supervisor.expect("READY=1");
+    let others = UnixDatagram::unbound().unwrap();
+    others.set_nonblocking(true).unwrap();
+    while others.send_to(b"WATCHDOG=1", supervisor.path()).is_ok() {}
+    service.signal(Signal::TERM);
+    assert!(service.ended().success());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_number_of_sockets_that_cannot_be_is_named() {
+    for count in ["2000000000", "1025", "9000000000000000000"] {
+        let script = format!("LISTEN_PID=$$ exec {}", example("hello").display());
+        let output = crate::process::run(Command::new("sh").args(["-c", &script]).env("LISTEN_FDS", count));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr, format!("micro-smol: LISTEN_FDS: {count} is not a number of sockets\n"));
+    }
+}
+
+/// A program that lists its own descriptors, as a child of a handler.
+#[cfg(target_os = "linux")]
+async fn list_descriptors(_req: micro_smol::Request) -> std::io::Result<Vec<u8>> {
+    Ok(Command::new("ls").args(["-l", "/proc/self/fd"]).output()?.stdout)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_of_a_handler_inherits_no_socket_that_the_service_has_opened() {
+    let server = micro_smol::listen(list_descriptors).unwrap();
+    let listed = ask_on(&mut connect_to(server.addr().unwrap()), "/");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", server.addr().unwrap().port());
+    let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours: Vec<_> = ours.filter(|fields| fields[1].ends_with(&port)).collect();
+    assert!(!ours.is_empty(), "{sockets}");
+    for fields in ours {
+        assert!(!listed.contains(&format!("socket:[{}]", fields[9])), "{fields:?} {listed}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_of_a_handler_does_not_inherit_standard_input_that_listens() {
+    let service = TestService::start(1, r#"exec "$0" "$@""#, &[]);
+    assert_eq!(ask_on(&mut service.connect_and_ask(), "/child"), "");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
 use super::super::super::connection::Connections;
-use super::super::turn::{Next, Tasks, Turn};
+use super::super::turn::{Next, Turn};
 
 /// How often a connection whose input is not read is asked whether its peer has reset it: async-io reports a reset only
 /// together with input, of which there may be some all the time.
@@ -36,7 +36,7 @@ impl Reactor {
     }
 
     /// Runs tasks to their end, and keeps deadlines.
-    pub fn run(&self, connections: &Connections, mut tasks: impl Tasks) -> io::Result<()> {
+    pub fn run(&self, connections: &Connections, mut tasks: impl FnMut(&mut Context<'_>) -> Turn) -> io::Result<()> {
         let mut deadlines = pin!(connections.keep_deadlines::<()>());
         async_io::block_on(poll_fn(|cx| {
             let turn = tasks(cx);

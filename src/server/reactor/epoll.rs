@@ -28,7 +28,7 @@ use rustix::net::{SocketAddrAny, SocketFlags};
 use slab::Slab;
 
 use super::super::super::connection::Connections;
-use super::super::turn::{Next, Tasks, Turn};
+use super::super::turn::{Next, Turn};
 
 /// The most events that are taken from the kernel at once.
 const EVENTS_MAX: usize = 256;
@@ -88,7 +88,7 @@ impl Reactor {
     }
 
     /// Runs tasks to their end, and sleeps while they wait: for sockets, for deadlines, and for whatever wakes them.
-    pub fn run(&self, connections: &Connections, mut tasks: impl Tasks) -> io::Result<()> {
+    pub fn run(&self, connections: &Connections, mut tasks: impl FnMut(&mut Context<'_>) -> Turn) -> io::Result<()> {
         let mut deadlines = pin!(connections.keep_deadlines::<()>());
         let waker = Waker::from(self.notifier.clone());
         async_io::block_on(poll_fn(|cx| {

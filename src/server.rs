@@ -23,7 +23,7 @@ use std::os::unix::net::SocketAddr as UnixSocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::panic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -269,7 +269,7 @@ impl Server {
         let (shutdown, abort, exits) = (channel::bounded(1), channel::bounded(1), channel::bounded(workers));
         let shared = Arc::new(Shared {
             handler: self.handler,
-            connection_permits: Semaphore::new(self.limits.connections_max.min(descriptors_max())),
+            connection_permits: Semaphore::new(self.limits.connections_max.clamp(1, descriptors_max().max(1))),
             limits: self.limits,
             shutdown: shutdown.1,
             abort: abort.1,
@@ -283,6 +283,7 @@ impl Server {
             shutdown: shutdown.0,
             abort: abort.0,
             exits: exits.1,
+            cut: AtomicUsize::new(0),
             threads: Vec::new(),
             _files: Vec::new(),
         };
@@ -379,6 +380,8 @@ pub struct Running {
     abort: Sender<()>,
     /// How each worker has ended: with so many connections cut.
     exits: Receiver<io::Result<usize>>,
+    /// How many connections the workers that have ended have cut.
+    cut: AtomicUsize,
     threads: Vec<JoinHandle<()>>,
     _files: Vec<SocketFile>,
 }
@@ -472,15 +475,15 @@ impl Running {
     }
 
     async fn ended_within(&self, time: Duration) -> Ended {
-        let mut ended = Ended { cut: 0, blocked: self.threads.len() };
+        // After a second signal two may count at the same time, so the count is in neither.
         let exits = async {
             while let Ok(exit) = self.exits.recv().await {
-                ended.blocked = ended.blocked.saturating_sub(1);
-                ended.cut += exit.unwrap_or(0);
+                self.cut.fetch_add(exit.unwrap_or(0), Ordering::SeqCst);
             }
         };
         timeout(time, exits).await;
-        ended
+        // A worker that has ended has dropped its sender.
+        Ended { cut: self.cut.load(Ordering::SeqCst), blocked: self.exits.sender_count() }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -12,6 +11,7 @@ use micro_smol::{Request, listen, serve};
 
 use crate::cli::{directory, micro_smol, text};
 use crate::process::example;
+use crate::support::stale_socket;
 
 /// What the command and a service's own executable say, which is the same, with the exit code.
 fn check(args: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
@@ -77,7 +77,7 @@ fn without_an_argument_the_environment_says_where() {
 #[test]
 fn a_server_that_is_gone_is_not_well() {
     let socket = directory("healthcheck_gone").join("socket");
-    drop(UnixListener::bind(&socket).unwrap());
+    stale_socket(&socket);
     let (code, said) = check(&[&format!("unix:{}", socket.display())], &[]);
     assert_eq!(code, 1);
     assert!(said.starts_with(&format!("micro-smol: unix:{}/: Connection refused", socket.display())), "{said}");

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::time::Duration;
 
-use crate::support::{connect, exchange, get};
+use crate::support::{connect, exchange, get, stale_socket};
 use micro_smol::smol::{self, channel};
 use micro_smol::{Limits, Request, listen, serve};
 
@@ -73,7 +73,7 @@ fn localhost_needs_no_resolver() {
 fn the_socket_file_of_a_server_that_is_gone_is_replaced() {
     let directory = Directory::new("stale");
     let path = directory.0.join("socket");
-    drop(UnixListener::bind(&path).unwrap());
+    stale_socket(&path);
     assert!(path.exists());
     let endpoint = format!("unix:{}", path.display());
     let running = serve(hello).listen(&endpoint).unwrap().workers(1).start().unwrap();
@@ -127,7 +127,7 @@ fn of_many_that_start_at_once_over_a_stale_socket_exactly_one_lives() {
     let directory = Directory::new("many");
     for round in 0..50 {
         let path = directory.0.join(format!("socket-{round}"));
-        drop(UnixListener::bind(&path).unwrap());
+        stale_socket(&path);
         let endpoint = format!("unix:{}", path.display());
         let start = || serve(hello).listen(&endpoint).and_then(|server| server.workers(1).start());
         let outcomes = std::thread::scope(|scope| {
@@ -184,7 +184,7 @@ fn exchange_unix_when_there_is_room(path: &std::path::Path) -> String {
 fn a_lock_of_somebody_else_does_not_hold_a_start() {
     let directory = Directory::new("locked");
     let path = directory.0.join("socket");
-    drop(UnixListener::bind(&path).unwrap());
+    stale_socket(&path);
     // Whoever may read a directory may lock it, and never let it go.
     let locked = std::fs::File::open(&directory.0).unwrap();
     rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();

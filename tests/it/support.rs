@@ -157,3 +157,12 @@ pub fn ok(content: &str) -> String {
     let length = content.len();
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{content}")
 }
+
+/// Makes the file of a Unix socket on which nobody listens, as a server that was killed leaves it.
+///
+/// The file of a listener that is closed would not do: a process that another test is just starting may still have it open.
+pub fn stale_socket(path: &std::path::Path) {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
+    let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+}

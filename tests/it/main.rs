@@ -30,6 +30,7 @@ mod response;
 mod running_out;
 mod server;
 mod shells;
+mod simulation;
 mod sse;
 mod stopping;
 mod supervised;

@@ -153,7 +153,7 @@ pub const PLANNED_PANIC: &str = "a panic of the script";
 
 impl AsyncRead for Maker {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        let is_over = self.made == self.plan.total && !matches!(self.gap, Gate::Closed | Gate::Yielding);
+        let is_over = self.made == self.plan.total && matches!(self.gap, Gate::Open);
         if is_over && self.plan.end == End::Overclaims {
             return Poll::Ready(Ok(room.len() + 1));
         }

@@ -3,7 +3,7 @@
 use super::choices::Choices;
 use super::script::{
     Act, Answer, BodyPlan, ChunkStyle, ContentPlan, Declared, End, Event, Gap, Message, RequestPlan, Script, Step,
-    StreamPlan, Version,
+    StreamPlan, UpgradeServer, Version,
 };
 use super::wire::{BAD_HEADS, Wire};
 
@@ -25,6 +25,9 @@ pub fn script(choices: &mut Choices<'_>) -> Script {
 }
 
 fn messages(choices: &mut Choices<'_>) -> Vec<Message> {
+    if choices.once_in(80) {
+        return flood(choices);
+    }
     let count = if choices.once_in(40) { choices.below(CROWD) } else { choices.below(4) + 1 };
     let mut messages = Vec::new();
     for _ in 0..count {
@@ -36,6 +39,22 @@ fn messages(choices: &mut Choices<'_>) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// Requests for content that is just copied behind its head, so that much is written at once.
+fn flood(choices: &mut Choices<'_>) -> Vec<Message> {
+    let answer = Answer::Bytes(16 * 1024 - choices.below(200));
+    let request = RequestPlan {
+        method: "GET",
+        version: Version::Http1_1,
+        body: BodyPlan::None,
+        expects_continue: false,
+        connection: None,
+        padding: 0,
+        acts: Vec::new(),
+        answer,
+    };
+    vec![Message::Request(Box::new(request)); 4 + choices.below(CROWD)]
 }
 
 fn message(choices: &mut Choices<'_>) -> Message {
@@ -94,8 +113,8 @@ fn body(choices: &mut Choices<'_>) -> BodyPlan {
 fn act(choices: &mut Choices<'_>) -> Act {
     match choices.below(18) {
         0 | 1 => Act::Buffer(1 << 20),
-        2 => Act::Buffer(choices.bytes()),
-        3 => Act::Wait(choices.below(5) as u64),
+        2 => choices.pick(&[Act::Buffer, Act::Try])(choices.bytes()),
+        3 => Act::Wait(if choices.once_in(6) { choices.below(1000) } else { choices.below(5) } as u64),
         4 => Act::Yield,
         5 => Act::Race(choices.below(4) as u64),
         6 => Act::Both(None),
@@ -134,7 +153,8 @@ fn large(choices: &mut Choices<'_>) -> Answer {
 
 fn upgrade(choices: &mut Choices<'_>) -> Answer {
     let echo = if choices.below(2) == 0 { usize::MAX } else { choices.below(1000) };
-    Answer::Upgrade { echo, write: choices.below(3000), stays: choices.once_in(4) }
+    let servers = [UpgradeServer::Here, UpgradeServer::Elsewhere, UpgradeServer::Detached, UpgradeServer::Stays];
+    Answer::Upgrade { echo, write: choices.below(3000), server: choices.pick(&servers) }
 }
 
 fn content(choices: &mut Choices<'_>) -> ContentPlan {
@@ -187,12 +207,13 @@ fn stream(choices: &mut Choices<'_>) -> StreamPlan {
 }
 
 fn step(choices: &mut Choices<'_>) -> Step {
-    match choices.below(6) {
+    match choices.below(7) {
         0 | 1 => Step::Whole,
         2 => Step::Short(1 + choices.below(20)),
         3 => Step::Short(1 + choices.below(9000)),
         4 => Step::Again,
-        _ => Step::Later(choices.below(12)),
+        5 => Step::Later(choices.below(12)),
+        _ => Step::Overclaim,
     }
 }
 
@@ -201,11 +222,13 @@ fn events(choices: &mut Choices<'_>, wire: &Wire) -> Vec<Event> {
     let mut events = Vec::new();
     let mut left = if choices.once_in(10) { choices.below(wire.bytes.len() + 1) } else { wire.bytes.len() };
     let mut position = 0;
+    // A slow peer pauses for less than any timeout, but often.
+    let is_slow = choices.once_in(8);
     while left > 0 && events.len() < 60 {
         let count = piece(choices, wire, position).min(left);
         events.push(Event::Send(count));
         (position, left) = (position + count, left - count);
-        events.push(pause(choices));
+        events.push(if is_slow { Event::Pause(20 + choices.below(175) as u64) } else { pause(choices) });
         if choices.once_in(8) {
             events.push(accident(choices));
         }

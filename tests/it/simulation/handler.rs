@@ -9,12 +9,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use micro_smol::smol::channel;
 use micro_smol::smol::future::{or, pending, yield_now};
 use micro_smol::smol::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use micro_smol::{Body, Error, Handler, IntoResponse, Request, Response, Result};
+use micro_smol::{Body, Error, Handler, IntoResponse, Request, Response, Result, Upgraded};
 use micro_smol::{chunks, create_error, send, stream, upgrade};
 
 use super::content::{Maker, PLANNED_PANIC};
 use super::reading::{Tracked, read_whole};
-use super::script::{Act, Answer, ContentPlan, Message, RequestPlan, Script};
+use super::script::{Act, Answer, ContentPlan, Message, RequestPlan, Script, UpgradeServer};
 use super::wire;
 use super::world::{Content, Expected, Phase, Wait, Waiting, World};
 
@@ -25,7 +25,8 @@ pub fn service(world: &Arc<World>, script: &Arc<Script>) -> impl Handler {
         let index: usize = request.path().trim_start_matches('/').parse().unwrap();
         let Some(Message::Request(plan)) = script.messages.get(index) else { panic!("there is no message {index}") };
         let _call = CallGuard::begin(&world, index);
-        let mut job = Job { world: world.clone(), index, request: Some(Arc::new(request)), body: None };
+        let mut job =
+            Job { world: world.clone(), index, request: Some(Arc::new(request)), body: None, gave_up_buffer: false };
         let answered = job.run(plan).await;
         answered.inspect_err(|error| job.expect(status_of(error), Content::Any)).map(|response| {
             let index = index.to_string();
@@ -48,8 +49,9 @@ impl CallGuard {
         let mut state = world.lock();
         state.progress("a call of the handler");
         state.order.push(index);
+        let input = state.link.read;
         let call = &mut state.calls[index];
-        (call.has_begun, call.is_live) = (true, true);
+        (call.has_begun, call.is_live, call.input_when_begun) = (true, true, input);
         CallGuard(world.clone(), index)
     }
 }
@@ -68,6 +70,7 @@ struct Job {
     /// None once the handler has nothing more of it.
     request: Option<Arc<Request>>,
     body: Option<Tracked>,
+    gave_up_buffer: bool,
 }
 
 impl Job {
@@ -80,10 +83,26 @@ impl Job {
 
     async fn act(&mut self, act: Act) -> Result<()> {
         match act {
-            Act::Wait(ticks) => self.sleep(ticks).await,
-            Act::Yield => yield_now().await,
+            Act::Wait(ticks) => {
+                self.forget_read(ticks > 0);
+                self.sleep(ticks).await;
+            }
+            Act::Yield => {
+                self.forget_read(true);
+                yield_now().await;
+            }
             Act::Buffer(limit) => self.read_whole(limit).await?,
-            Act::Race(ticks) => return or(self.read_whole(usize::MAX >> 1), self.sleep_ok(ticks)).await,
+            Act::Try(limit) => match self.read_whole(limit).await {
+                Err(error) if u16::from(error.status()) == 413 => {}
+                read => read?,
+            },
+            Act::Race(ticks) => {
+                let read = async { self.read_whole(usize::MAX >> 1).await.map(|()| false) };
+                let late = async { Ok(self.sleep_ok(ticks).await.is_ok()) };
+                self.world.lock().calls[self.index].has_given_up = true;
+                self.gave_up_buffer = or(read, late).await?;
+                self.world.lock().calls[self.index].has_given_up = self.gave_up_buffer;
+            }
             Act::Both(ticks) => self.read_in_two_tasks(ticks).await?,
             Act::Read(count) => self.read(count).await?,
             Act::RaceRead(count, ticks) => {
@@ -94,6 +113,7 @@ impl Job {
                 };
                 or(self.read(count), given_up).await?;
                 // Nobody waits for what was given up.
+                self.world.lock().calls[self.index].has_given_up = true;
                 self.body.iter_mut().for_each(|body| body.guard = None);
             }
             Act::Rest => self.read(usize::MAX).await?,
@@ -111,6 +131,14 @@ impl Job {
 
     fn waiting(&self) -> Waiting {
         Waiting { message: self.index, wait: Wait::Timer, is_reader: false }
+    }
+
+    /// The connection notes that a read of the whole content was given up when the handler next waits.
+    fn forget_read(&mut self, waits: bool) {
+        if waits && std::mem::take(&mut self.gave_up_buffer) {
+            let call = &mut self.world.lock().calls[self.index];
+            (call.has_given_up, call.waits_since) = (false, None);
+        }
     }
 
     async fn sleep(&self, ticks: u64) {
@@ -231,7 +259,7 @@ impl Job {
                 let _waiting = self.world.wait(index, Wait::Ever);
                 pending().await
             }
-            Answer::Upgrade { echo, write, stays } => self.upgrade(*echo, *write, *stays),
+            Answer::Upgrade { echo, write, server } => self.upgrade(*echo, *write, *server),
         }
     }
 
@@ -266,21 +294,55 @@ impl Job {
         Body::from_reader(BufReader::new(body), length).into_response()
     }
 
-    fn upgrade(&mut self, echo: usize, write: usize, stays: bool) -> Result<Response> {
+    fn upgrade(&mut self, echo: usize, write: usize, server: UpgradeServer) -> Result<Response> {
         let Some(request) = &self.request else { return self.sending(204, Content::Empty, ()) };
         let (world, index) = (self.world.clone(), self.index);
         let response = upgrade(request, "sim", async move |io| {
-            let guard = UpgradeGuard::begin(&world);
-            guard.run(io, index, echo, write).await;
-            if stays {
-                let _waiting = world.wait(index, Wait::Ever);
-                pending().await
+            let (done, is_done) = channel::bounded::<()>(1);
+            let served = serve_upgraded(world.clone(), io, index, echo, write, done);
+            match server {
+                UpgradeServer::Here | UpgradeServer::Stays => served.await,
+                UpgradeServer::Elsewhere | UpgradeServer::Detached => world.spawn(served),
+            }
+            match server {
+                UpgradeServer::Here => {}
+                UpgradeServer::Stays => {
+                    let _waiting = world.wait(index, Wait::Ever);
+                    pending().await
+                }
+                // Nothing is sent: it ends when the task has.
+                UpgradeServer::Elsewhere => drop(is_done.recv().await),
+                UpgradeServer::Detached => world.lock().upgraded.is_detached = true,
             }
         });
         let status = u16::from(response.status());
         self.expect(status, if status == 101 { Content::Switched } else { Content::Any });
         Ok(response)
     }
+}
+
+/// Echoes so many bytes, then writes so many.
+async fn serve_upgraded(
+    world: Arc<World>,
+    mut io: Upgraded,
+    index: usize,
+    echo: usize,
+    write: usize,
+    _done: channel::Sender<()>,
+) {
+    let guard = UpgradeGuard::begin(&world);
+    let (mut left, mut room) = (echo, [0; 700]);
+    let _waiting = world.wait(index, Wait::Upgraded);
+    while left > 0 {
+        let end = left.min(room.len());
+        let Ok(count @ 1..) = io.read(&mut room[..end]).await else { break };
+        world.lock().upgraded.read.extend_from_slice(&room[..count]);
+        left -= count;
+        if guard.write(&mut io, &room[..count]).await.is_err() {
+            return;
+        }
+    }
+    let _ = guard.write(&mut io, wire::made(index, write)).await;
 }
 
 /// Notes that an upgraded connection is served.
@@ -293,23 +355,7 @@ impl UpgradeGuard {
         UpgradeGuard(world.clone())
     }
 
-    /// Echoes so many bytes, then writes so many.
-    async fn run(&self, mut io: micro_smol::Upgraded, index: usize, echo: usize, write: usize) {
-        let (mut left, mut room) = (echo, [0; 700]);
-        let _waiting = self.0.wait(index, Wait::Upgraded);
-        while left > 0 {
-            let end = left.min(room.len());
-            let Ok(count @ 1..) = io.read(&mut room[..end]).await else { break };
-            self.0.lock().upgraded.read.extend_from_slice(&room[..count]);
-            left -= count;
-            if self.write(&mut io, &room[..count]).await.is_err() {
-                return;
-            }
-        }
-        let _ = self.write(&mut io, wire::made(index, write)).await;
-    }
-
-    async fn write(&self, io: &mut micro_smol::Upgraded, bytes: &[u8]) -> std::io::Result<()> {
+    async fn write(&self, io: &mut Upgraded, bytes: &[u8]) -> std::io::Result<()> {
         self.0.lock().upgraded.written.extend_from_slice(bytes);
         io.write_all(bytes).await?;
         io.flush().await

@@ -2,7 +2,7 @@
 
 use super::content::Fate;
 use super::output::{Body, Framing, Head, read_body};
-use super::script::{Answer, BodyPlan, End, Message, RequestPlan, Script, Version};
+use super::script::{Act, Answer, BodyPlan, End, Message, RequestPlan, Script, Version};
 use super::session::{Ended, Simulation};
 use super::wire::{self, BAD_HEADS, Place};
 use super::world::{Call, Content, Expected, Phase, State, Wait};
@@ -378,7 +378,9 @@ impl<'a> Check<'a> {
 
     /// Whether nobody has asked for the body, and the rest of it is too much to be read or is waited for.
     fn must_leave_body(&self, plan: &RequestPlan, place: &Place, call: &Call, was_continued: bool) -> bool {
-        let is_asked_for = call.wanted > 0 || matches!(plan.answer, Answer::Echo | Answer::EchoBody);
+        let has_reader = matches!(plan.answer, Answer::Echo | Answer::EchoBody)
+            || plan.acts.iter().any(|act| matches!(act, Act::Detach | Act::KeepBody));
+        let is_asked_for = call.wanted > 0 || has_reader;
         let expects = plan.expects_continue && plan.version == Version::Http1_1 && !was_continued;
         let is_long = matches!(plan.body, BodyPlan::Length(length) if length > self.script.unread_bytes_max);
         let input = call.input_when_begun;
@@ -414,6 +416,7 @@ impl<'a> Check<'a> {
         let (link, upgraded) = (&self.state.link, &self.state.upgraded);
         let came = &link.wire.bytes[place.end..link.arrived];
         let is_free = link.is_blocked() || self.is_free();
+        let stays = self.state.waits().any(|waiting| waiting.wait == Wait::Ever);
         match () {
             () if !came.starts_with(&upgraded.read) => Err("upgraded: other bytes than were sent".to_owned()),
             () if !upgraded.written.starts_with(self.rest) => Err("upgraded: other bytes than were written".to_owned()),
@@ -421,7 +424,7 @@ impl<'a> Check<'a> {
             () if !upgraded.has_begun => Err("upgraded: it is not served".to_owned()),
             () if upgraded.is_detached && self.is_over() => Ok(()),
             () if self.rest.len() < upgraded.written.len() => Err("upgraded: some bytes are missing".to_owned()),
-            () if !upgraded.is_live && !self.is_over() => Err("upgraded: it is not closed".to_owned()),
+            () if !upgraded.is_live && !self.is_over() && !stays => Err("upgraded: it is not closed".to_owned()),
             () => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use micro_smol::smol::io::AsyncRead;
 use micro_smol::{Body, Request, Result, buffer};
 
 use super::wire;
-use super::world::{State, Wait, WaitGuard, Waiting, World};
+use super::world::{BODY_TIMEOUT_TICKS, State, Wait, WaitGuard, Waiting, World};
 
 /// A reader of the content of a request, which must be what was sent.
 pub struct Tracked {
@@ -25,12 +25,12 @@ pub struct Tracked {
 impl AsyncRead for Tracked {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<std::io::Result<usize>> {
         let Tracked { world, message, body, position, is_reader, guard } = &mut *self;
-        *guard = None;
         let read = Pin::new(body).poll_read(cx, room);
         match &read {
             Poll::Pending => {
                 let (wait, message, is_reader) = (Wait::Content(*position + 1), *message, *is_reader);
-                *guard = Some(world.wait_as(Waiting { message, wait, is_reader }));
+                guard.get_or_insert_with(|| world.wait_as(Waiting { message, wait, is_reader }));
+                return Poll::Pending;
             }
             Poll::Ready(Ok(0)) => world.lock().read_end(*message, *position),
             Poll::Ready(Ok(count)) => {
@@ -39,6 +39,7 @@ impl AsyncRead for Tracked {
             }
             Poll::Ready(Err(error)) => world.lock().read_failed(*message, status_of(error)),
         }
+        *guard = None;
         read
     }
 }
@@ -56,7 +57,6 @@ pub fn status_of(error: &Error) -> u16 {
 pub async fn read_whole(world: &Arc<World>, message: usize, request: &Request, limit: usize) -> Result<()> {
     let waiting = world.wait(message, Wait::Content(limit + 1));
     let read = buffer(request).limit(limit).await;
-    drop(waiting);
     let mut state = world.lock();
     match &read {
         Ok(bytes) => {
@@ -71,6 +71,7 @@ pub async fn read_whole(world: &Arc<World>, message: usize, request: &Request, l
         }
         Err(error) => state.read_failed(message, error.status().into()),
     }
+    drop((state, waiting));
     read.map(drop)
 }
 
@@ -96,11 +97,14 @@ impl State {
 
     fn read_failed(&mut self, message: usize, status: u16) {
         self.progress("an error of content");
+        let now = self.now;
+        let call = &mut self.calls[message];
+        call.is_too_slow |= call.waits_since.is_some_and(|since| now - since >= BODY_TIMEOUT_TICKS);
         let (link, call) = (&self.link, &self.calls[message]);
         let place = &link.wire.places[message];
         let has_cause = match status {
             400 => link.is_reset || link.is_fin && !place.is_over(link.arrived) || place.is_malformed,
-            408 => self.is_late(),
+            408 => call.is_too_slow,
             // The response has left, or the connection has ended.
             500 => call.answer.is_some() || !call.is_live,
             _ => false,

@@ -142,11 +142,11 @@ pub enum Answer {
     /// A panic whose payload panics when it is dropped.
     PanicTwice,
     Never,
-    /// Echoes so many bytes of the upgraded connection, then writes so many, then ends or stays.
+    /// Echoes so many bytes of the upgraded connection, then writes so many.
     Upgrade {
         echo: usize,
         write: usize,
-        stays: bool,
+        server: UpgradeServer,
     },
 }
 

@@ -107,14 +107,15 @@ impl Simulation {
         let all = link.wire.bytes.len();
         match event {
             Event::Send(count) if !link.is_fin => link.arrived = all.min(link.arrived + count),
-            Event::Hold(count) => link.room = count,
+            Event::Hold(count) => state.hold(count),
             Event::Take(count) => link.room = link.room.saturating_add(count),
             Event::TakeAll => link.room = usize::MAX,
             Event::Fin => link.is_fin = true,
             Event::Reset => link.is_reset = true,
             _ => {}
         }
-        link.wake();
+        state.note_arrival();
+        state.link.wake();
         Ok(())
     }
 
@@ -225,9 +226,7 @@ impl Simulation {
 
     fn set_time(&mut self, ticks: u64) {
         self.connections.simulate_now(self.start + Duration::from_millis(ticks * TICK_MILLIS));
-        let mut state = self.world.lock();
-        state.now = ticks;
-        state.progress("the time");
+        self.world.lock().set_time(ticks);
     }
 
     fn pass(&mut self, ticks: u64) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 use super::script::{
     Act, Answer, BodyPlan, ChunkStyle, ContentPlan, Event, Gap, Message, RequestPlan, Script, Step, StreamPlan,
+    UpgradeServer,
 };
 
 /// So many shorter scripts are tried.
@@ -184,6 +185,7 @@ fn plainer_acts(act: Act) -> Vec<Act> {
             .chain(smaller(count).into_iter().map(|count| Act::RaceRead(count, ticks)))
             .collect(),
         Act::Buffer(limit) => smaller(limit).into_iter().map(Act::Buffer).collect(),
+        Act::Try(limit) => smaller(limit).into_iter().map(Act::Try).collect(),
         Act::Race(_) | Act::Both(None) => vec![Act::Buffer(1 << 20)],
         Act::Both(Some(_)) => vec![Act::Both(None)],
         Act::RestAside | Act::RestElsewhere => vec![Act::Rest],
@@ -198,10 +200,10 @@ fn plainer_answers(answer: &Answer) -> Vec<Answer> {
         Answer::Stream(plan) => plainer_contents(plan).into_iter().map(Answer::Stream).collect(),
         Answer::EchoBody => vec![Answer::Echo],
         Answer::PanicTwice => vec![Answer::Panic],
-        Answer::Upgrade { echo, write, stays } => smaller(*write)
+        Answer::Upgrade { echo, write, server } => smaller(*write)
             .into_iter()
-            .map(|write| Answer::Upgrade { echo: *echo, write, stays: *stays })
-            .chain([Answer::Upgrade { echo: *echo, write: *write, stays: false }])
+            .map(|write| Answer::Upgrade { echo: *echo, write, server: *server })
+            .chain([Answer::Upgrade { echo: *echo, write: *write, server: UpgradeServer::Here }])
             .collect(),
         _ => Vec::new(),
     }

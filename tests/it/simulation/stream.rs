@@ -94,6 +94,11 @@ impl Link {
         (0..self.wire.places.len()).find(|index| is_part(*index))
     }
 
+    /// The message of whose body some has not arrived.
+    pub fn body_that_arrives(&self) -> Option<usize> {
+        self.wire.places.iter().position(|place| place.head_end <= self.arrived && self.arrived < place.end)
+    }
+
     pub fn wake(&mut self) {
         self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
     }
@@ -189,8 +194,10 @@ impl AsyncRead for Stream {
         if room.is_empty() {
             state.fault("the connection reads into no room");
         }
-        let is_probe = state.is_probe;
+        let (is_probe, is_upgraded, most) = (state.is_probe, state.upgraded.has_begun, room.len());
         let read = state.link.read(cx, room, is_probe);
+        // Whoever has the stream now gets what it says.
+        let read = read.map_ok(|count| if is_upgraded { count.min(most) } else { count });
         if read.is_ready() {
             state.note_read();
         }

@@ -16,6 +16,9 @@ pub struct World(Mutex<State>);
 /// The shortest time that the connection gives a peer, in ticks.
 const TIMEOUT_TICKS: u64 = 10_000 / TICK_MILLIS;
 
+/// How long the connection waits for more of a body, and for all that the handler has left of it.
+pub const BODY_TIMEOUT_TICKS: u64 = 30_000 / TICK_MILLIS;
+
 /// Owned by whoever has the lock.
 #[derive(Default)]
 pub struct State {
@@ -43,8 +46,9 @@ pub struct State {
     /// When the connection has last read and written.
     read_at: u64,
     write_at: u64,
-    /// The head that arrives, and since when.
+    /// The head and the body that arrive, and since when.
     head_since: Option<(usize, u64)>,
+    body_since: Option<(usize, u64)>,
     /// Whether the peer was so slow that the connection may have given it up.
     pub is_late: bool,
     pub faults: Vec<String>,
@@ -90,6 +94,8 @@ pub struct Call {
     /// Since when somebody waits for content of which none has come since.
     pub waits_since: Option<u64>,
     pub is_too_slow: bool,
+    /// A read of the body was given up, which the connection does not know.
+    pub has_given_up: bool,
     /// How much of it had been read when the handler answered.
     pub read_when_answered: usize,
     /// How much the readers of its response have made, and how many there are.
@@ -169,8 +175,12 @@ impl State {
 
     /// Notes what has arrived.
     pub fn note_arrival(&mut self) {
-        let since = |index| self.head_since.filter(|(found, _)| *found == index).map_or(self.now, |(_, since)| since);
-        self.head_since = self.link.head_that_arrives().map(|index| (index, since(index)));
+        let since = |index, before: Option<(usize, u64)>| match before {
+            Some((found, since)) if found == index => (index, since),
+            _ => (index, self.now),
+        };
+        self.head_since = self.link.head_that_arrives().map(|index| since(index, self.head_since));
+        self.body_since = self.link.body_that_arrives().map(|index| since(index, self.body_since));
     }
 
     /// Lets the time go on, and notes whether the peer is too slow.
@@ -178,8 +188,9 @@ impl State {
         self.now = now;
         self.note_arrival();
         let waits_for_room = self.link.is_blocked() && now - self.write_at >= TIMEOUT_TICKS;
-        let head_is_slow = self.head_since.is_some_and(|(_, since)| now - since >= TIMEOUT_TICKS);
-        self.is_late |= waits_for_room || head_is_slow || now - self.read_at >= TIMEOUT_TICKS;
+        let has_passed = |ticks, since: Option<(usize, u64)>| since.is_some_and(|(_, since)| now - since >= ticks);
+        let is_slow = has_passed(TIMEOUT_TICKS, self.head_since) || has_passed(BODY_TIMEOUT_TICKS, self.body_since);
+        self.is_late |= waits_for_room || is_slow || now - self.read_at >= TIMEOUT_TICKS;
         self.progress("the time");
     }
 
@@ -261,7 +272,7 @@ impl Drop for WaitGuard {
             waits.iter().any(|(_, waiting)| waiting.message == message && matches!(waiting.wait, Wait::Content(_)))
         };
         for (message, call) in calls.iter_mut().enumerate() {
-            call.waits_since = call.waits_since.filter(|_| is_waited_for(message));
+            call.waits_since = call.waits_since.filter(|_| call.has_given_up || is_waited_for(message));
         }
     }
 }

@@ -119,8 +119,12 @@ fn the_rest_of_a_refused_upload_does_not_hold_a_stop() {
 }
 
 #[test]
+#[allow(unexpected_cfgs, reason = "the cfg has async-io serve, as it does on other systems than Linux")]
 fn a_peer_that_has_ended_is_noticed_behind_an_unread_body() {
-    for length in [0, 8_192, 20_000, 100_000] {
+    // Only epoll tells an end that is behind more input than is kept.
+    let is_told = cfg!(all(target_os = "linux", not(micro_smol_portable)));
+    let lengths: &[usize] = if is_told { &[0, 4_096, 8_192, 20_000, 100_000] } else { &[0, 4_096] };
+    for &length in lengths {
         let (sender, dropped) = channel::bounded::<()>(1);
         let handler = async move |_req: Request| {
             let _sender = sender.clone();

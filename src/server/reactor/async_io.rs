@@ -109,7 +109,7 @@ impl IoSource {
         }
     }
 
-    /// async-io does not know.
+    /// Not known: async-io does not tell an end apart from input, so one behind unread input is seen once that is read.
     pub fn is_ended(&self) -> bool {
         false
     }

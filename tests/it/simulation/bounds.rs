@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use micro_smol::smol::io::AsyncRead;
 
-use super::script::Script;
+use super::script::{Answer, End, Message, Script};
 use super::session::{Ended, Simulation};
 use super::world::{Content, State, Wait};
 
@@ -26,7 +26,7 @@ const SMALL_BYTES: usize = 16 * 1024;
 
 /// Holds memory, and the time after a reset, against their bounds.
 pub fn check(script: &Script, state: &State, ended: Option<&Ended>) -> Result<(), String> {
-    if ended == Some(&Ended::Panicked) && !super::model::may_panic(script) {
+    if ended == Some(&Ended::Panicked) && !may_panic(script) {
         return Err("the connection panics".to_owned());
     }
     if state.upgraded.has_begun {
@@ -46,6 +46,14 @@ pub fn check(script: &Script, state: &State, ended: Option<&Ended>) -> Result<()
         () if outlives_reset(state, ended) => Err("the connection goes on after a reset".to_owned()),
         () => Ok(()),
     }
+}
+
+/// Whether the script has a reader that panics.
+fn may_panic(script: &Script) -> bool {
+    script.messages.iter().any(|message| match message {
+        Message::Request(plan) => matches!(&plan.answer, Answer::Stream(stream) if stream.end == End::Panics),
+        _ => false,
+    })
 }
 
 /// How much has been read behind what was consumed, if all of an answered request was.

@@ -22,7 +22,7 @@ use super::world::{Phase, World};
 const IDLE_POLLS_MAX: usize = 50;
 
 /// So many polls are more than any script needs.
-const POLLS_MAX: usize = 200_000;
+const POLLS_MAX: usize = 3_000_000;
 
 /// So many steps of the time, after the last event, are more than any script needs.
 const ADVANCES_MAX: usize = 2_000;

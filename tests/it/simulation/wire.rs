@@ -163,7 +163,7 @@ impl Wire {
     }
 }
 
-fn head(index: usize, request: &RequestPlan) -> String {
+pub fn head(index: usize, request: &RequestPlan) -> String {
     let version = match request.version {
         Version::Http1_0 => "1.0",
         Version::Http1_1 => "1.1",

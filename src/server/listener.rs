@@ -164,17 +164,19 @@ fn advice(endpoint: &Endpoint, error: io::Error) -> String {
 }
 
 /// Duplicates a descriptor of which only the number is known: it is taken from this process as from any other, because that
-/// needs no unsafe code.
+/// needs no unsafe code. A child of a handler must not inherit the socket, or the port stays taken: the descriptor, and those
+/// above it, are close-on-exec from then on.
 fn descriptor(number: i32) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     if number > 0 {
         let ourselves = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-        return Ok(rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?);
+        let socket = rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?;
+        close_fds::set_fds_cloexec(number, &[]);
+        return Ok(socket);
     }
     match number {
         0 => {
             let socket = io::stdin().as_fd().try_clone_to_owned()?;
-            // A child of a handler must not inherit the socket.
             rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
             Ok(socket)
         }

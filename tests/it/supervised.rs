@@ -1,5 +1,6 @@
 //! Services as a supervisor runs them: sockets that are handed over, notices, readiness, shared ports.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,9 @@ use rustix::process::Signal;
 
 use crate::process::{Service, example};
 use crate::test_service::{Supervisor, TestService, ask as ask_on, connect_to};
+
+/// The flag in /proc/PID/fdinfo.
+const CLOSE_ON_EXEC: i32 = 0o2_000_000;
 
 fn ask(address: &str, path: &str) -> String {
     let mut client = TcpStream::connect(address).unwrap();
@@ -64,6 +68,28 @@ fn any_descriptor_can_be_named() {
     let service = Service::start(&mut handed_over(&listener, "7<&0", "-l fd:7"));
     assert_eq!(service.address, listener.local_addr().unwrap().to_string());
     assert_eq!(ask(&service.address, "/"), "200 Hello, world");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_child_of_a_handler_inherits_no_socket() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (redirection, options, count) in
+        [("3<&0 4<&0", "", "2"), ("7<&0", "-l fd:7", "0"), ("", "-l tcp://[::1]:0", "0")]
+    {
+        let service = Service::start(handed_over(&listener, redirection, options).env("LISTEN_FDS", count));
+        ask(&service.address, "/");
+        let process = format!("/proc/{}", service.child.id());
+        let descriptors = fs::read_dir(format!("{process}/fd")).unwrap().map(|file| file.unwrap().path());
+        let sockets = descriptors.filter(|path| fs::read_link(path).unwrap().to_str().unwrap().starts_with("socket:"));
+        let sockets: Vec<_> = sockets.map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert!(!sockets.is_empty());
+        for number in sockets {
+            let info = fs::read_to_string(format!("{process}/fdinfo/{}", number.display())).unwrap();
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:\t")).unwrap();
+            assert_ne!(i32::from_str_radix(flags, 8).unwrap() & CLOSE_ON_EXEC, 0, "{redirection}: {number:?}");
+        }
+    }
 }
 
 #[test]

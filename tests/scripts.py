@@ -20,20 +20,44 @@ class Skip(Exception):
     """Why something cannot be tried on this machine."""
 
 
+POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
+
+
 def need(command, package):
-    """The path of a command, installed from Debian's packages if it is missing."""
+    """The path of a command, installed from Debian's packages if it is missing; never as a service of the system."""
     path = shutil.which(command)
     if path is None and shutil.which("apt-get") and os.geteuid() == 0:
-        quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        install = ["apt-get", "install", "-y", "--no-install-recommends", package]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        if subprocess.run(install, env=environment, **quietly).returncode:
-            subprocess.run(["apt-get", "update"], **quietly)
-            subprocess.run(install, env=environment, **quietly)
+        with no_services(package):
+            install(package)
         path = shutil.which(command)
     if path is None:
         raise Skip(f"{command} is missing, and {package} cannot be installed")
     return path
+
+
+def install(package):
+    quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = ["apt-get", "install", "-y", "--no-install-recommends", package]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(command, env=environment, **quietly).returncode:
+        subprocess.run(["apt-get", "update"], **quietly)
+        subprocess.run(command, env=environment, **quietly)
+
+
+@contextlib.contextmanager
+def no_services(package):
+    """Debian asks the policy whether a package may start its service; at the next start of the system it does not either."""
+    is_ours = not POLICY.exists()
+    if is_ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if is_ours:
+            POLICY.unlink()
+        if shutil.which("systemctl"):
+            subprocess.run(["systemctl", "disable", "--now", package], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def need_python(package):

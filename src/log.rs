@@ -32,26 +32,30 @@ enum Target {
 
 /// Lines to be written. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
 struct Log {
-    lines: SyncSender<(Target, String)>,
+    /// None if there is no thread: without it there are no workers either, which would wait.
+    lines: Option<SyncSender<(Target, String)>>,
     unwritten: AtomicUsize,
     dropped: AtomicUsize,
 }
 
 static LOG: LazyLock<Log> = LazyLock::new(|| {
     let (lines, written) = mpsc::sync_channel::<(Target, String)>(LOG_LINES_MAX);
-    // Without the thread, lines are dropped.
-    let _ = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(move || {
+    let thread = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(move || {
         for (target, line) in written {
-            // `println!` and `eprintln!` would panic where the pipe is closed.
-            let _ = match target {
-                Target::Stdout => io::stdout().write_all(line.as_bytes()),
-                Target::Stderr => io::stderr().write_all(line.as_bytes()),
-            };
+            print_now(target, &line);
             LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
         }
     });
-    Log { lines, unwritten: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
+    Log { lines: thread.is_ok().then_some(lines), unwritten: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
 });
+
+fn print_now(target: Target, text: &str) {
+    // `println!` and `eprintln!` would panic where the pipe is closed.
+    let _ = match target {
+        Target::Stdout => io::stdout().write_all(text.as_bytes()),
+        Target::Stderr => io::stderr().write_all(text.as_bytes()),
+    };
+}
 
 /// Prints a line on stderr, unless `MICRO_ENV=test` keeps it silent.
 pub(super) fn log(line: impl Display) {
@@ -98,8 +102,12 @@ fn write(target: Target, line: &str) {
 
 /// Hands text to the thread; whether there was room.
 fn send(target: Target, text: String) -> bool {
+    let Some(lines) = &LOG.lines else {
+        print_now(target, &text);
+        return true;
+    };
     LOG.unwritten.fetch_add(1, Ordering::SeqCst);
-    let sent = LOG.lines.try_send((target, text)).is_ok();
+    let sent = lines.try_send((target, text)).is_ok();
     if !sent {
         LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
     }

@@ -207,6 +207,17 @@ impl Server {
     ) -> io::Result<()> {
         // The hook of the standard library would wait for a full pipe.
         panic::set_hook(Box::new(|panic| log(panic)));
+        // async-io panics where the system has no descriptor or no thread for it.
+        let ended = survive(|| self.run_until_signalled(on_ready, on_shutdown));
+        flush_log();
+        ended.unwrap_or_else(|| Err(io::Error::other("the server has panicked")))
+    }
+
+    fn run_until_signalled(
+        self,
+        on_ready: impl FnOnce(&[String]),
+        on_shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let mut signals = Signals::new([Signal::Int, Signal::Term])?;
         let supervisor = Supervisor::of_environment();
         let mut running = self.start()?;
@@ -233,12 +244,10 @@ impl Server {
         });
         // The process ends anyway, so the threads are not waited for.
         running.threads.clear();
-        let ended = ended.map(|ended| match ended {
+        ended.map(|ended| match ended {
             Ended { cut: 0, blocked: 0 } => {}
             ended => log(ended),
-        });
-        flush_log();
-        ended
+        })
     }
 
     /// Serves from threads of its own, and returns.

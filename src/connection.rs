@@ -191,7 +191,7 @@ impl Connection<'_> {
     /// Makes the request of a head.
     fn accept(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
         let (framing, expectation) = (http1::framing(&head)?, http1::expectation(&head)?);
-        let (method, version, persistence) = (head.method(), head.version(), http1::persistence(&head));
+        let (method, version, persistence) = (head.method, head.version, http1::persistence(&head));
         self.registration.count(REQUEST_BYTES);
         self.registration.progress(|waiting| matches!(waiting, Waiting::Request | Waiting::Head));
         let payload = self.body.begin(framing, expectation, &mut self.transport);
@@ -203,7 +203,7 @@ impl Connection<'_> {
     /// message ends is not known, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
         self.body.cut();
-        let method = self.transport.last_head().map_or(Method::Get, |head| head.method());
+        let method = self.transport.last_head().map_or(Method::Get, |head| head.method);
         let context = ResponseContext { method, version: Version::Http1_1, persistence: Persistence::Close };
         let mut response = Response::text(rejection.status, rejection.reason);
         response.finish(method, "");
@@ -292,7 +292,7 @@ impl Connection<'_> {
             Ok(()) => self.transport.end_message(framing),
             // That the peer has not sent its body is no fault of the server's.
             Err(error) if BodyError::among(error).is_some() => {}
-            Err(error) => log(format_args!("{} {}: the response was cut: {error}", head.method(), head.path())),
+            Err(error) => log(format_args!("{} {}: the response was cut: {error}", head.method, head.path())),
         }
         Ok(written)
     }

@@ -197,7 +197,7 @@ impl<'a> PendingResponse<'a> {
 
     /// Ready with the response as it is to be sent; not called again then.
     pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
-        let (method, path) = (self.head.method(), self.head.path());
+        let (method, path) = (self.head.method, self.head.path());
         let of_error = |error| Response::of_error(error, method, path);
         let answered = self
             .answer

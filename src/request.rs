@@ -139,7 +139,7 @@ impl Request {
     /// assert_eq!(Request::default().method(), Method::Get);
     /// ```
     pub fn method(&self) -> Method {
-        self.head.method()
+        self.head.method
     }
 
     /// Returns the path of the request target (RFC 9112, 3.2) as it was received: percent-encoded, with its dot segments.
@@ -230,7 +230,7 @@ impl Request {
     /// assert_eq!(micro_smol::Request::default().header_bytes("x-name"), None);
     /// ```
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
-        self.head.fields().values(name).next()
+        self.head.fields.values(name).next()
     }
 
     /// Returns all fields in order: names as they were received or set, and values without the white space around them.
@@ -244,12 +244,12 @@ impl Request {
     /// assert_eq!(req.headers().collect::<Vec<_>>(), [("Accept", &b"text/html"[..]), ("cookie", b"a=1")]);
     /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.head.fields().iter()
+        self.head.fields.iter()
     }
 
     /// Whether a list-based field has an element, which is compared without case.
     pub(super) fn has_element(&self, name: &str, element: &str) -> bool {
-        self.head.fields().has_element(name, element)
+        self.head.fields.has_element(name, element)
     }
 
     /// Sets a field in place of all fields of its name.
@@ -276,7 +276,7 @@ impl Request {
     /// assert_eq!(req.headers().count(), 1);
     /// ```
     pub fn append_header(&mut self, name: &str, value: impl AsRef<str>) {
-        Arc::make_mut(&mut self.head).fields_mut().append(name, value.as_ref());
+        Arc::make_mut(&mut self.head).fields.append(name, value.as_ref());
     }
 
     /// Removes all fields of a name.
@@ -289,7 +289,7 @@ impl Request {
     /// assert_eq!(req.header("x-user"), None);
     /// ```
     pub fn remove_header(&mut self, name: &str) {
-        Arc::make_mut(&mut self.head).fields_mut().remove(name);
+        Arc::make_mut(&mut self.head).fields.remove(name);
     }
 
     /// Returns the media type of the content; `None` if Content-Type is missing or malformed.
@@ -344,7 +344,7 @@ impl Request {
     /// assert_eq!(Request::default().version(), Version::Http1_1);
     /// ```
     pub fn version(&self) -> Version {
-        self.head.version()
+        self.head.version
     }
 
     /// Returns the address of the other end of the connection; `None` for a Unix socket, and without a server.
@@ -542,7 +542,7 @@ impl From<http_types::Request> for Request {
         let target = url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let mut head = Head::new(request.method(), version, authority.as_deref(), &target);
         for (name, values) in &request {
-            values.iter().for_each(|value| head.fields_mut().append(name.as_str(), value.as_str()));
+            values.iter().for_each(|value| head.fields.append(name.as_str(), value.as_str()));
         }
         let peer_addr = request.peer_addr().and_then(|addr| addr.parse().ok());
         Request {

@@ -36,10 +36,10 @@ pub enum Expectation {
 
 /// Finds the framing of a request by the rules of RFC 9112, 6.3. What two readers might read in two ways is refused.
 pub fn framing(head: &Head) -> Result<Framing, Rejection> {
-    if !head.fields().may_have("content-length") && !head.fields().may_have("transfer-encoding") {
+    if !head.fields.may_have("content-length") && !head.fields.may_have("transfer-encoding") {
         return Ok(Framing::None);
     }
-    let mut lengths = head.fields().values("content-length");
+    let mut lengths = head.fields.values("content-length");
     let length = lengths.next();
     let codings = transfer_coding(head)?;
     match (codings, length) {
@@ -79,11 +79,11 @@ struct Chunked;
 
 /// Transfer-Encoding must be exactly `chunked`, once (RFC 9112, 6.1 and 7).
 fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Rejection> {
-    let mut codings = head.fields().elements("transfer-encoding").peekable();
+    let mut codings = head.fields.elements("transfer-encoding").peekable();
     if codings.peek().is_none() {
         return Ok(None);
     }
-    if head.version() == Version::Http1_0 {
+    if head.version == Version::Http1_0 {
         return Err(Rejection::bad("Transfer-Encoding in HTTP/1.0"));
     }
     let (mut is_known, mut is_chunked) = (true, false);
@@ -112,8 +112,8 @@ fn content_length(value: &[u8]) -> Result<u64, Rejection> {
 
 /// Finds whether the connection persists after this request (RFC 9112, 9.3).
 pub fn persistence(head: &Head) -> Persistence {
-    let says = |option| head.fields().has_element("connection", option);
-    match head.version() {
+    let says = |option| head.fields.has_element("connection", option);
+    match head.version {
         // 1. "close" closes.
         _ if says("close") => Persistence::Close,
         // 2. HTTP/1.1 persists.
@@ -128,14 +128,14 @@ pub fn persistence(head: &Head) -> Persistence {
 /// Finds what the peer expects. HTTP/1.0 does not know 100 (Continue); no other expectation is known here.
 pub fn expectation(head: &Head) -> Result<Expectation, Rejection> {
     let mut expectation = Expectation::Nothing;
-    if !head.fields().may_have("expect") {
+    if !head.fields.may_have("expect") {
         return Ok(expectation);
     }
-    for expected in head.fields().elements("expect") {
+    for expected in head.fields.elements("expect") {
         if !expected.eq_ignore_ascii_case(b"100-continue") {
             return Err(Rejection::new(StatusCode::ExpectationFailed, "expectation is unknown"));
         }
-        if head.version() == Version::Http1_1 {
+        if head.version == Version::Http1_1 {
             expectation = Expectation::Continue;
         }
     }

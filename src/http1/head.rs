@@ -20,13 +20,13 @@ const BAD_LINE_END: Rejection = Rejection::bad("line does not end in CRLF");
 /// The request line and the field lines of a request.
 #[derive(Clone)]
 pub struct Head {
-    method: Method,
-    version: Version,
+    pub method: Method,
+    pub version: Version,
     /// That of an absolute target.
     authority: Option<Span>,
     path: Span,
     query: Option<Span>,
-    fields: Fields,
+    pub fields: Fields,
 }
 
 /// Why a head was not read to its end.
@@ -159,14 +159,6 @@ impl Head {
         Some(())
     }
 
-    pub fn method(&self) -> Method {
-        self.method
-    }
-
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
     /// The authority of an absolute target, which wins over Host (RFC 9112, 3.2.2).
     pub fn authority(&self) -> Option<&str> {
         self.authority.map(|span| self.fields.text(span))
@@ -181,14 +173,6 @@ impl Head {
 
     pub fn query(&self) -> Option<&str> {
         self.query.map(|span| self.fields.text(span))
-    }
-
-    pub fn fields(&self) -> &Fields {
-        &self.fields
-    }
-
-    pub fn fields_mut(&mut self) -> &mut Fields {
-        &mut self.fields
     }
 }
 

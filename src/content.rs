@@ -189,7 +189,7 @@ impl<'a, T: 'a> Future for Content<'a, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let Content { request, ref limit, convert, ref mut reading } = *self;
         let convert = move |bytes: &[u8]| convert(charset(request).as_deref(), bytes);
-        match request.payload() {
+        match &request.payload {
             Payload::Whole(content) => Poll::Ready(limit.check(content.len() as u64).and_then(|()| convert(content))),
             Payload::Unread(unread) => {
                 let read = || Box::pin(unread.read(limit.clone(), convert)) as _;

@@ -192,7 +192,7 @@ pub(super) struct PendingResponse<'a> {
 
 impl<'a> PendingResponse<'a> {
     pub(super) fn start(handler: &'a dyn Handler, request: Request) -> Self {
-        PendingResponse { head: request.head().clone(), answer: survive(|| handler.call(request)) }
+        PendingResponse { head: request.head.clone(), answer: survive(|| handler.call(request)) }
     }
 
     /// Ready with the response as it is to be sent; not called again then.

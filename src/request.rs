@@ -37,9 +37,9 @@ use super::payload::{Payload, keep_type};
 /// ```
 #[derive(Default)]
 pub struct Request {
-    head: Arc<Head>,
+    pub(super) head: Arc<Head>,
     context: Arc<Context>,
-    payload: Payload,
+    pub(super) payload: Payload,
     extensions: Option<Box<Extensions>>,
 }
 
@@ -245,11 +245,6 @@ impl Request {
     /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head.fields.iter()
-    }
-
-    /// Whether a list-based field has an element, which is compared without case.
-    pub(super) fn has_element(&self, name: &str, element: &str) -> bool {
-        self.head.fields.has_element(name, element)
     }
 
     /// Sets a field in place of all fields of its name.
@@ -501,14 +496,6 @@ impl Request {
                 None => std::future::pending().await,
             }
         }
-    }
-
-    pub(super) fn head(&self) -> &Arc<Head> {
-        &self.head
-    }
-
-    pub(super) fn payload(&self) -> &Payload {
-        &self.payload
     }
 
     /// Makes an http-types request of method, version and target. It does not fail, whatever was received.

@@ -34,9 +34,10 @@ use super::response::{Response, Upgraded};
 /// assert_eq!(response.header("upgrade"), Some("echo"));
 /// ```
 pub fn upgrade(req: &Request, protocol: &str, serve: impl AsyncFnOnce(Upgraded) + Send + 'static) -> Response {
+    let fields = &req.head.fields;
     let is_asked = req.version() == Version::Http1_1
-        && req.has_element("upgrade", protocol)
-        && req.has_element("connection", "upgrade");
+        && fields.has_element("upgrade", protocol)
+        && fields.has_element("connection", "upgrade");
     let response = match is_asked {
         false => Response::text(StatusCode::UpgradeRequired, reason_phrase(StatusCode::UpgradeRequired)),
         true if req.len() != Some(0) => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use http_types::headers::{HOST, HeaderName};
 use http_types::{Body, Extensions, Method, Mime, Url, Version};
@@ -40,7 +40,7 @@ pub struct Request {
     pub(super) head: Arc<Head>,
     context: Arc<Context>,
     pub(super) payload: Payload,
-    extensions: Option<Box<Extensions>>,
+    extensions: Extensions,
 }
 
 /// What the requests of a connection have in common.
@@ -96,7 +96,7 @@ impl Request {
     }
 
     pub(super) fn received(head: Arc<Head>, context: Arc<Context>, payload: Payload) -> Self {
-        Request { head, context, payload, extensions: None }
+        Request { head, context, payload, extensions: Extensions::default() }
     }
 
     /// Sets a field in place of all fields of its name and returns the request, for use in an expression.
@@ -440,8 +440,7 @@ impl Request {
     /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Hello, ann");
     /// ```
     pub fn ext(&self) -> &Extensions {
-        static NONE: LazyLock<Extensions> = LazyLock::new(Extensions::default);
-        self.extensions.as_deref().unwrap_or(&NONE)
+        &self.extensions
     }
 
     /// Returns the values that wrappers leave for the handler, to insert or remove one; see [`ext`](Self::ext).
@@ -454,7 +453,7 @@ impl Request {
     /// assert_eq!(req.ext().get::<u8>(), Some(&7));
     /// ```
     pub fn ext_mut(&mut self) -> &mut Extensions {
-        self.extensions.get_or_insert_default()
+        &mut self.extensions
     }
 
     /// Returns a future that is ready when the server was told to stop, so that an event stream can end by itself.
@@ -536,7 +535,7 @@ impl From<http_types::Request> for Request {
             head: Arc::new(head),
             context: Arc::new(Context { peer_addr, ..Context::default() }),
             payload,
-            extensions: Some(Box::new(mem::take(request.ext_mut()))),
+            extensions: mem::take(request.ext_mut()),
         }
     }
 }
@@ -555,7 +554,7 @@ impl From<Request> for http_types::Request {
             made.insert_header(HOST, authority);
         }
         keep_type(&mut made, |made| made.replace_body(request.take_body()));
-        *made.ext_mut() = request.extensions.map_or_else(Extensions::default, |extensions| *extensions);
+        *made.ext_mut() = request.extensions;
         made
     }
 }

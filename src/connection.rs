@@ -242,9 +242,9 @@ impl Connection<'_> {
     /// Writes the head of a response to the output, and returns how its content ends and whether the connection persists.
     fn encode(&mut self, context: ResponseContext, response: &Response, switches: bool) -> (Framing, Persistence) {
         let ResponseContext { method, version, persistence } = context;
-        let framing = http1::response_framing(method, version, response.status(), response.content_length());
+        let framing = http1::response_framing(method, version, response.status(), response.content.length());
         // A response that is read from the request has asked for its body.
-        let reads_body = response.has_reader() && self.body.has_reader();
+        let reads_body = matches!(response.content, ResponseBody::Reader(..)) && self.body.has_reader();
         if reads_body {
             self.body.write_continue(&mut self.transport);
         }
@@ -255,8 +255,8 @@ impl Connection<'_> {
             false => persistence,
         };
         self.body.forbid_continue();
-        let (status, content_type, fields) = (response.status(), response.content_type(), response.fields());
-        let head = ResponseHead { status, content_type, fields, framing, version, persistence };
+        let (content_type, fields) = (response.content_type, response.fields.as_deref());
+        let head = ResponseHead { status: response.status(), content_type, fields, framing, version, persistence };
         (framing, head.encode(self.transport.output()))
     }
 

@@ -63,10 +63,10 @@ pub fn send_error(error: impl Into<Error>) -> Response {
 pub struct Response {
     status: StatusCode,
     /// The type that a conversion gave the content; none once a field says it.
-    content_type: Option<&'static str>,
+    pub(super) content_type: Option<&'static str>,
     /// The other fields, if there are any.
-    fields: Option<Box<Fields>>,
-    content: ResponseBody,
+    pub(super) fields: Option<Box<Fields>>,
+    pub(super) content: ResponseBody,
     /// What takes over the connection behind a 101.
     upgrade: Option<Upgrade>,
 }
@@ -401,24 +401,8 @@ impl Response {
         serde_json::from_slice(&bytes).map_err(|error| Error::new(StatusCode::UnprocessableEntity, error))
     }
 
-    pub(super) fn content_type(&self) -> Option<&'static str> {
-        self.content_type
-    }
-
-    pub(super) fn fields(&self) -> Option<&Fields> {
-        self.fields.as_deref()
-    }
-
     pub(super) fn take_content(&mut self) -> ResponseBody {
         mem::replace(&mut self.content, ResponseBody::NONE)
-    }
-
-    pub(super) fn has_reader(&self) -> bool {
-        matches!(self.content, ResponseBody::Reader(..))
-    }
-
-    pub(super) fn content_length(&self) -> Option<u64> {
-        self.content.length()
     }
 
     pub(super) fn take_upgrade(&mut self) -> Option<Upgrade> {
@@ -429,7 +413,7 @@ impl Response {
     /// sent becomes a 500.
     pub(super) fn finish(&mut self, method: Method, path: &str) {
         let switches = self.upgrade.is_some() && self.status == StatusCode::SwitchingProtocols;
-        let fault = match self.fields().and_then(Fields::invalid) {
+        let fault = match self.fields.as_deref().and_then(Fields::invalid) {
             Some(name) => Some(format!("the response field {name:?} cannot be sent")),
             None if self.status.is_informational() && !switches => Some(format!("{} is no final status", self.status)),
             None => None,

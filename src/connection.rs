@@ -255,7 +255,7 @@ impl Connection<'_> {
             false => persistence,
         };
         self.body.forbid_continue();
-        let (content_type, fields) = (response.content_type, response.fields.as_deref());
+        let (content_type, fields) = (response.content_type, &response.fields);
         let head = ResponseHead { status: response.status(), content_type, fields, framing, version, persistence };
         (framing, head.encode(self.transport.output()))
     }

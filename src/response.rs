@@ -64,8 +64,8 @@ pub struct Response {
     status: StatusCode,
     /// The type that a conversion gave the content; none once a field says it.
     pub(super) content_type: Option<&'static str>,
-    /// The other fields, if there are any.
-    pub(super) fields: Option<Box<Fields>>,
+    /// The other fields.
+    pub(super) fields: Fields,
     pub(super) content: ResponseBody,
     /// What takes over the connection behind a 101.
     upgrade: Option<Upgrade>,
@@ -159,7 +159,7 @@ impl Response {
         content_type: Option<&'static str>,
         content: impl Into<ResponseBody>,
     ) -> Self {
-        Response { status, content_type, fields: None, content: content.into(), upgrade: None }
+        Response { status, content_type, fields: Fields::default(), content: content.into(), upgrade: None }
     }
 
     pub(super) fn text(status: StatusCode, text: impl Into<Cow<'static, str>>) -> Self {
@@ -231,7 +231,7 @@ impl Response {
     /// ```
     pub fn header(&self, name: &str) -> Option<&str> {
         let given = self.content_type.filter(|_| name.eq_ignore_ascii_case("content-type"));
-        given.or_else(|| self.fields.as_ref()?.values(name).next().and_then(|value| str::from_utf8(value).ok()))
+        given.or_else(|| self.fields.values(name).next().and_then(|value| str::from_utf8(value).ok()))
     }
 
     /// Returns all fields in the order in which they will leave, names as they were set.
@@ -244,7 +244,7 @@ impl Response {
     /// ```
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let content_type = self.content_type.map(|content_type| ("content-type", content_type.as_bytes()));
-        content_type.into_iter().chain(self.fields.iter().flat_map(|fields| fields.iter()))
+        content_type.into_iter().chain(self.fields.iter())
     }
 
     /// Sets a field in place of all fields of its name.
@@ -272,11 +272,10 @@ impl Response {
     /// assert_eq!(response.headers().count(), 2);
     /// ```
     pub fn append_header(&mut self, name: &str, value: impl AsRef<str>) {
-        let fields = self.fields.get_or_insert_default();
         if let Some(content_type) = self.content_type.take_if(|_| name.eq_ignore_ascii_case("content-type")) {
-            fields.append("content-type", content_type);
+            self.fields.append("content-type", content_type);
         }
-        fields.append(name, value.as_ref());
+        self.fields.append(name, value.as_ref());
     }
 
     /// Removes all fields of a name.
@@ -290,7 +289,7 @@ impl Response {
     /// ```
     pub fn remove_header(&mut self, name: &str) {
         self.content_type.take_if(|_| name.eq_ignore_ascii_case("content-type"));
-        self.fields.iter_mut().for_each(|fields| fields.remove(name));
+        self.fields.remove(name);
     }
 
     /// Returns the length of the content in bytes, which is its Content-Length; `None` if it is not known.
@@ -413,7 +412,7 @@ impl Response {
     /// sent becomes a 500.
     pub(super) fn finish(&mut self, method: Method, path: &str) {
         let switches = self.upgrade.is_some() && self.status == StatusCode::SwitchingProtocols;
-        let fault = match self.fields.as_deref().and_then(Fields::invalid) {
+        let fault = match self.fields.invalid() {
             Some(name) => Some(format!("the response field {name:?} cannot be sent")),
             None if self.status.is_informational() && !switches => Some(format!("{} is no final status", self.status)),
             None => None,

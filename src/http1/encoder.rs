@@ -18,7 +18,7 @@ pub struct ResponseHead<'a> {
     pub status: StatusCode,
     /// A content type that stands before the fields.
     pub content_type: Option<&'a str>,
-    pub fields: Option<&'a Fields>,
+    pub fields: &'a Fields,
     pub framing: Framing,
     /// The version of the request.
     pub version: Version,
@@ -40,7 +40,7 @@ impl ResponseHead<'_> {
             write_line(output, "content-type", content_type.as_bytes());
         }
         let mut has_date = false;
-        for (name, value) in self.fields.iter().flat_map(|fields| fields.iter()) {
+        for (name, value) in self.fields.iter() {
             let is = |known: &str| name.eq_ignore_ascii_case(known);
             if !is("content-length") && !is("transfer-encoding") && !is("connection") {
                 has_date |= is("date");
@@ -67,7 +67,7 @@ impl ResponseHead<'_> {
         match self.persistence {
             Persistence::Upgrade => Persistence::Upgrade,
             _ if self.framing == Framing::Close => Persistence::Close,
-            _ if self.fields.is_some_and(|fields| fields.has_element("connection", "close")) => Persistence::Close,
+            _ if self.fields.has_element("connection", "close") => Persistence::Close,
             persistence => persistence,
         }
     }
@@ -75,28 +75,26 @@ impl ResponseHead<'_> {
     /// Writes Connection, if it says anything: what the server does, that there is an Upgrade (RFC 9110, 7.8), and what
     /// the handler has added.
     fn write_connection(&self, output: &mut Vec<u8>, persistence: Persistence) {
-        let ours = match (persistence, self.version) {
-            (Persistence::Close, _) => Some("close"),
-            (Persistence::Persist, Version::Http1_0) => Some("keep-alive"),
-            _ => None,
-        };
-        let Some(fields) = self.fields else {
-            ours.iter().for_each(|ours| write_line(output, "connection", ours.as_bytes()));
-            return;
-        };
-        let upgrade = fields.values("upgrade").next().map(|_| "upgrade");
-        let is_managed = |option: &&[u8]| {
-            let names = ["", "close", "keep-alive", "upgrade"];
-            names.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()))
-        };
-        let others = fields.elements("connection").filter(|option| !is_managed(option));
-        let mut separator: &[u8] = b"connection: ";
-        for option in ours.into_iter().chain(upgrade).map(str::as_bytes).chain(others) {
-            output.extend_from_slice(separator);
+        const MANAGED: [&str; 4] = ["", "close", "keep-alive", "upgrade"];
+        let start = output.len();
+        let mut write = |option: &[u8]| {
+            output.extend_from_slice(if output.len() == start { b"connection: " } else { b", " });
             output.extend_from_slice(option);
-            separator = b", ";
+        };
+        match (persistence, self.version) {
+            (Persistence::Close, _) => write(b"close"),
+            (Persistence::Persist, Version::Http1_0) => write(b"keep-alive"),
+            _ => {}
         }
-        if separator == b", " {
+        if self.fields.values("upgrade").next().is_some() {
+            write(b"upgrade");
+        }
+        for option in self.fields.elements("connection") {
+            if !MANAGED.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
+                write(option);
+            }
+        }
+        if output.len() > start {
             output.extend_from_slice(b"\r\n");
         }
     }

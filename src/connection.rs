@@ -22,7 +22,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Method, StatusCode, Version};
 
 use super::error::BodyError;
-use super::handler::{Handler, PendingResponse};
+use super::handler::{Handler, respond};
 use super::http1::{self, Chunk, Framing, Head, More, Persistence, Rejection, ResponseHead, give};
 use super::limits::Limits;
 use super::log::log;
@@ -137,8 +137,8 @@ impl Connection<'_> {
             waiting = Waiting::Request;
             let (context, mut response) = match head.and_then(|head| self.accept(head)) {
                 Ok((context, request)) => {
-                    let mut pending = PendingResponse::start(handler, request);
-                    (context, self.drive(|cx| pending.poll_response(cx)).await?)
+                    let mut response = pin!(respond(handler, request));
+                    (context, self.drive(|cx| response.as_mut().poll(cx)).await?)
                 }
                 Err(rejection) => self.reject(rejection),
             };
@@ -203,10 +203,11 @@ impl Connection<'_> {
     /// message ends is not known, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
         self.body.cut();
-        let method = self.transport.last_head().map_or(Method::Get, |head| head.method);
-        let context = ResponseContext { method, version: Version::Http1_1, persistence: Persistence::Close };
+        let head = self.transport.last_head().cloned().unwrap_or_default();
+        let context =
+            ResponseContext { method: head.method, version: Version::Http1_1, persistence: Persistence::Close };
         let mut response = Response::text(rejection.status, rejection.reason);
-        response.finish(method, "");
+        response.finish(&head);
         (context, response)
     }
 
@@ -292,7 +293,7 @@ impl Connection<'_> {
             Ok(()) => self.transport.end_message(framing),
             // That the peer has not sent its body is no fault of the server's.
             Err(error) if BodyError::among(error).is_some() => {}
-            Err(error) => log(format_args!("{} {}: the response was cut: {error}", head.method, head.path())),
+            Err(error) => log(format_args!("{head}: the response was cut: {error}")),
         }
         Ok(written)
     }

@@ -7,7 +7,7 @@ use std::fmt::{self, Debug, Display};
 use std::io;
 use std::iter;
 
-use http_types::{Error, Method, StatusCode};
+use http_types::{Error, StatusCode};
 
 use super::log::{MODE, Mode, log};
 
@@ -223,7 +223,7 @@ pub(super) fn with_body_status(mut error: Error) -> Error {
 
 /// The status and the message that answer an error: its own message below 500 or from [`create_error`], else the reason
 /// phrase. A server's fault is logged, with the start of the request where that is known.
-pub(super) fn client_message(error: Error, request: Option<(Method, &str)>) -> (StatusCode, String) {
+pub(super) fn client_message(error: Error, request: Option<&dyn Display>) -> (StatusCode, String) {
     let error = with_body_status(error);
     let status = error.status();
     let is_public = status.is_client_error() || error.downcast_ref::<PublicMessage>().is_some();
@@ -234,7 +234,7 @@ pub(super) fn client_message(error: Error, request: Option<(Method, &str)>) -> (
     };
     if status.is_server_error() || *MODE == Mode::Development {
         let mut causes = causes(&error);
-        let start = request.map_or(String::new(), |(method, path)| format!("{method} {path}: "));
+        let start = request.map_or(String::new(), |request| format!("{request}: "));
         if *MODE != Mode::Development {
             log(format_args!("{start}{}: {}", u16::from(status), causes.join(": ")));
             return (status, message);

@@ -4,11 +4,9 @@ use std::future::poll_fn;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use super::error::Result;
-use super::http1::Head;
 use super::into_response::IntoResponse;
 use super::request::Request;
 use super::response::Response;
@@ -179,34 +177,16 @@ impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
 /// assert_eq!(response.status(), 500);
 /// ```
 pub async fn respond(handler: &dyn Handler, request: Request) -> Response {
-    let mut pending = PendingResponse::start(handler, request);
-    poll_fn(|cx| pending.poll_response(cx)).await
-}
-
-/// A request that is being answered, whatever happens in its handler.
-pub(super) struct PendingResponse<'a> {
-    head: Arc<Head>,
-    /// None after a panic.
-    answer: Option<Answer<'a>>,
-}
-
-impl<'a> PendingResponse<'a> {
-    pub(super) fn start(handler: &'a dyn Handler, request: Request) -> Self {
-        PendingResponse { head: request.head.clone(), answer: survive(|| handler.call(request)) }
-    }
-
-    /// Ready with the response as it is to be sent; not called again then.
-    pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
-        let (method, path) = (self.head.method, self.head.path());
-        let of_error = |error| Response::of_error(error, method, path);
-        let answered = self
-            .answer
-            .as_mut()
-            .and_then(|answer| survive(|| answer.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error))));
-        let mut response = ready!(answered.unwrap_or_else(|| Poll::Ready(Response::of_panic())));
-        response.finish(method, path);
-        Poll::Ready(response)
-    }
+    let head = request.head.clone();
+    let of_error = |error| Response::of_error(error, Some(&head));
+    let mut answer = survive(|| handler.call(request));
+    let mut response = poll_fn(|cx| {
+        let poll = || Some(answer.as_mut()?.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error)));
+        survive(poll).flatten().unwrap_or_else(|| Poll::Ready(Response::of_panic()))
+    })
+    .await;
+    response.finish(&head);
+    response
 }
 
 /// Calls a function; `None` if it panics, which the panic hook has reported.

@@ -1,7 +1,7 @@
 //! [`Response`]: what a handler answers; and `send_error`.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Display};
 use std::io;
 use std::mem;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use http_types::{Body, Error, Method, Mime, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::error::{IntoStatus, Result, client_message, reason_phrase};
-use super::http1::Fields;
+use super::http1::{Fields, Head};
 use super::payload::keep_type;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -36,8 +36,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Internal Server Error");
 /// ```
 pub fn send_error(error: impl Into<Error>) -> Response {
-    let (status, message) = client_message(error.into(), None);
-    Response::text(status, message)
+    Response::of_error(error.into(), None)
 }
 
 /// A response, as a handler makes it: a status, fields and content.
@@ -410,7 +409,7 @@ impl Response {
 
     /// Makes it what is sent: without the content that a HEAD, a 204, a 205 and a 304 do not have. A response that cannot be
     /// sent becomes a 500.
-    pub(super) fn finish(&mut self, method: Method, path: &str) {
+    pub(super) fn finish(&mut self, head: &Head) {
         let switches = self.upgrade.is_some() && self.status == StatusCode::SwitchingProtocols;
         let fault = match self.fields.invalid() {
             Some(name) => Some(format!("the response field {name:?} cannot be sent")),
@@ -418,10 +417,9 @@ impl Response {
             None => None,
         };
         if let Some(fault) = fault {
-            let (status, message) = client_message(io::Error::other(fault).into(), Some((method, path)));
-            *self = Response::text(status, message);
+            *self = Response::of_error(io::Error::other(fault).into(), Some(head));
         }
-        match (self.status, method) {
+        match (self.status, head.method) {
             (StatusCode::NoContent | StatusCode::ResetContent | StatusCode::NotModified, _) => {
                 self.content = ResponseBody::NONE
             }
@@ -433,9 +431,9 @@ impl Response {
         }
     }
 
-    /// The response to an error of a handler.
-    pub(super) fn of_error(error: Error, method: Method, path: &str) -> Response {
-        let (status, message) = client_message(error, Some((method, path)));
+    /// The response to an error; the log names the request that it belongs to.
+    pub(super) fn of_error(error: Error, request: Option<&dyn Display>) -> Response {
+        let (status, message) = client_message(error, request);
         Response::text(status, message)
     }
 

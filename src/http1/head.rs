@@ -1,5 +1,6 @@
 //! bytes -> [`Head`]: the request line and the field lines, as strictly as the grammar has them (RFC 9112, 2 to 5).
 
+use std::fmt::{self, Display};
 use std::net::Ipv6Addr;
 
 use http_types::{Method, StatusCode, Version};
@@ -173,6 +174,13 @@ impl Head {
 
     pub fn query(&self) -> Option<&str> {
         self.query.map(|span| self.fields.text(span))
+    }
+}
+
+/// Writes the start of a request, as the log shows it.
+impl Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path())
     }
 }
 

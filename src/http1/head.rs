@@ -30,29 +30,12 @@ pub struct Head {
     pub fields: Fields,
 }
 
-/// Why a head was not read to its end.
-enum ParseError {
-    /// Some of it has not come yet.
-    Incomplete,
-    Rejected(Rejection),
-}
-
-impl From<Rejection> for ParseError {
-    fn from(rejection: Rejection) -> Self {
-        ParseError::Rejected(rejection)
-    }
-}
+/// Why a head was not read to its end: it is rejected, or, with `None`, some of it has not come yet.
+type ParseError = Option<Rejection>;
 
 impl Default for Head {
     fn default() -> Self {
-        Head {
-            method: Method::Get,
-            version: Version::Http1_1,
-            authority: None,
-            path: Span::default(),
-            query: None,
-            fields: Fields::default(),
-        }
+        Head::new(Method::Get, Version::Http1_1, None, "")
     }
 }
 
@@ -72,18 +55,17 @@ impl Head {
         let mut reader = Reader(message);
         let read = self.read(message, &mut reader, limits.field_lines_max.min(FIELD_LINES_MAX));
         // What was not read of a rejected head may be no part of it.
-        let behind = if matches!(read, Err(ParseError::Incomplete)) { 0 } else { reader.0.len() };
+        let behind = if read == Err(None) { 0 } else { reader.0.len() };
         let length = message.len().saturating_sub(behind);
         let head = message.get(..length).unwrap_or_default();
         match read {
             // A method that is too long is no target that is too long.
-            Err(ParseError::Rejected(rejection)) if rejection == UNKNOWN_METHOD => return Err(rejection),
+            Err(Some(rejection)) if rejection == UNKNOWN_METHOD => return Err(rejection),
             _ => check_sizes(head, limits)?,
         }
         match read {
-            Err(_) if message == b"\r" => Ok(None),
-            Err(ParseError::Incomplete) => Ok(None),
-            Err(ParseError::Rejected(rejection)) => Err(rejection),
+            Err(None) => Ok(None),
+            Err(Some(rejection)) => Err(rejection),
             Ok(()) => {
                 self.fields.set_bytes(head);
                 Ok(Some(input.len().saturating_sub(reader.0.len())))
@@ -201,7 +183,7 @@ impl<'a> Reader<'a> {
     /// Takes the bytes of a kind; the first `known` are known to be of it.
     fn run(&mut self, known: usize, is: impl Fn(u8) -> bool) -> Result<&'a [u8], ParseError> {
         let more = self.0.get(known..).unwrap_or_default().iter().position(|byte| !is(*byte));
-        let (run, rest) = self.0.split_at(known.saturating_add(more.ok_or(ParseError::Incomplete)?));
+        let (run, rest) = self.0.split_at(known.saturating_add(more.ok_or(None)?));
         self.0 = rest;
         Ok(run)
     }
@@ -210,7 +192,7 @@ impl<'a> Reader<'a> {
     fn line_end(&mut self, rejection: Rejection) -> Result<(), ParseError> {
         match self.0 {
             [b'\r', b'\n', rest @ ..] => self.0 = rest,
-            [] | [b'\r'] => return Err(ParseError::Incomplete),
+            [] | [b'\r'] => return Err(None),
             [b'\n', ..] => return Err(BAD_LINE_END.into()),
             _ => return Err(rejection.into()),
         }
@@ -221,7 +203,9 @@ impl<'a> Reader<'a> {
 /// Two empty lines before a request line are ignored, as some old clients end a body with one (RFC 9112, 2.2).
 fn skip_empty_lines(input: &[u8]) -> &[u8] {
     let rest = input.strip_prefix(b"\r\n").unwrap_or(input);
-    rest.strip_prefix(b"\r\n").unwrap_or(rest)
+    let rest = rest.strip_prefix(b"\r\n").unwrap_or(rest);
+    // Half of an empty line is nothing yet.
+    if rest == b"\r" { b"" } else { rest }
 }
 
 fn check_sizes(head: &[u8], limits: &Limits) -> Result<(), Rejection> {

@@ -58,11 +58,7 @@ impl Head {
         let behind = if read == Err(None) { 0 } else { reader.0.len() };
         let length = message.len().saturating_sub(behind);
         let head = message.get(..length).unwrap_or_default();
-        match read {
-            // A method that is too long is no target that is too long.
-            Err(Some(rejection)) if rejection == UNKNOWN_METHOD => return Err(rejection),
-            _ => check_sizes(head, limits)?,
-        }
+        check_sizes(head, limits)?;
         match read {
             Err(None) => Ok(None),
             Err(Some(rejection)) => Err(rejection),

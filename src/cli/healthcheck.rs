@@ -68,23 +68,11 @@ fn ask(mut stream: impl Read + Write, request: &str) -> io::Result<u16> {
     stream.write_all(request.as_bytes())?;
     let mut start = Vec::new();
     stream.take("HTTP/1.1 200 ".len() as u64).read_to_end(&mut start)?;
-    match start[..] {
+    match start.strip_prefix(b"HTTP/1.") {
         // The status line of a final response (RFC 9112, 4).
-        [
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'1',
-            b'.',
-            b'0'..=b'9',
-            b' ',
-            a @ b'2'..=b'5',
-            b @ b'0'..=b'9',
-            c @ b'0'..=b'9',
-            b' ',
-        ] => Ok([a, b, c].iter().fold(0, |status, digit| 10 * status + u16::from(digit - b'0'))),
+        Some([b'0'..=b'9', b' ', a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ']) => {
+            Ok([a, b, c].iter().fold(0, |status, digit| 10 * status + u16::from(*digit - b'0')))
+        }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not answer with a status line of HTTP/1")),
     }
 }

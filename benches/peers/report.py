@@ -2,9 +2,12 @@
 
 import platform, re, shutil, subprocess
 from datetime import date
+from html import escape
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import NamedTuple
+
+from scenarios import FOUR, SHORT
 
 HERE = Path(__file__).resolve().parent
 
@@ -16,20 +19,28 @@ class Sample(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """A figure of one server by that of another: the median over the rounds, the least and the greatest."""
+    """A figure of one server by that of another: the median over the rounds and the quartiles; and that of quiet rounds."""
 
     median: float
-    least: float
-    greatest: float
+    first: float
+    third: float
+    quiet: float
 
     def __str__(self):
-        spread = f" ({self.least:.2f}–{self.greatest:.2f})" if self.least < self.greatest else ""
+        spread = f" ({self.first:.2f}–{self.third:.2f})" if self.first < self.third else ""
         return f"{self.median:.2f}{spread}"
 
 
-def ratio(ours, theirs, figure="value"):
-    ratios = [getattr(our, figure) / getattr(their, figure) for our, their in zip(ours, theirs)]
-    return Ratio(median(ratios), min(ratios), max(ratios))
+def quiet(samples):
+    """The median of the lesser half: what else the machine does only ever adds."""
+    return median(sorted(sample.value for sample in samples)[: (len(samples) + 1) // 2])
+
+
+def ratio(ours, theirs):
+    ratios = [our.value / their.value for our, their in zip(ours, theirs)]
+    # One round has no quartiles.
+    first, middle, third = quantiles(ratios * 2 if len(ratios) == 1 else ratios, method="inclusive")
+    return Ratio(middle, first, third, quiet(ours) / quiet(theirs))
 
 
 def report(results, rounds, cores, crates):
@@ -39,30 +50,30 @@ def report(results, rounds, cores, crates):
 
 
 def goals(results):
-    yield "| goal of micro-smol | measured | state |\n| --- | ---: | --- |"
+    yield "| goal of micro-smol | median | quiet half | state |\n| --- | ---: | ---: | --- |"
     for scenario, servers in results:
         for against, most in scenario.goals.items():
-            ours, hyper = servers["micro-smol"], servers["hyper"]
-            if against == "p99":
-                what, found = f"p99 ≤ {most} of hyper’s", ratio(ours, hyper, "p99")
-            elif against == "MiB":
-                what, found = f"≤ {most} MiB", ratio(ours, [Sample(1)])
-            elif against in servers:
-                what, found = f"≤ {most} of {against}", ratio(ours, servers[against])
-            else:
+            peers = [Sample(1)] * len(servers["micro-smol"]) if against == "MiB" else servers.get(against)
+            if not peers:
                 continue
+            found = ratio(servers["micro-smol"], peers)
             state = "met" if found.median <= most else f"not met: {found.median / most - 1:.1%} above"
-            yield f"| {scenario.name}: {what} | {found} | {state} |"
+            if len({found.first <= most, found.third <= most, found.quiet <= most}) > 1:
+                state += "; rounds disagree"
+            goal = f"{scenario.name}: ≤ {most}{' MiB' if against == 'MiB' else f' of {against}'}"
+            yield f"| {goal} | {found} | {found.quiet:.2f} | {state} |"
 
 
 def table(results):
-    yield "| scenario | server | median | ratio to hyper | requests/s | p99 ms |\n| --- | --- | ---: | ---: | ---: | ---: |"
+    yield "| scenario | server | median | quiet half | ratio to hyper | quiet half | requests/s | p99 ms |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for scenario, servers in results:
         for server, samples in servers.items():
             value, rate, p99 = (median(column) for column in zip(*samples))
             load = f"{rate:,.0f} | {p99:.2f}" if p99 else f"{rate:,.0f} |" if rate else "|"
-            figures = f"{value:.2f} {scenario.unit} | {ratio(samples, servers['hyper'])} | {load}"
-            yield f"| {scenario.name} | {server} | {figures} |"
+            figures = f"{value:,.2f} {scenario.unit} | {quiet(samples):,.2f}"
+            found = ratio(samples, servers["hyper"])
+            yield f"| {scenario.name} | {server} | {figures} | {found} | {found.quiet:.2f} | {load} |"
 
 
 def machine(cores, crates):
@@ -77,56 +88,63 @@ def machine(cores, crates):
     return f"{hardware}; {rust}; {peers}; {go}; Node {said('node', '-v')}."
 
 
+def rows(results):
+    """What the project's README shows: its scenarios, the figure of hyper, and the ratios of the others to it."""
+    for scenario, servers in results:
+        if scenario.name in {each.name for each in SHORT}:
+            hyper = servers["hyper"]
+            figure = f"{median(sample.value for sample in hyper):,.1f} {scenario.unit}"
+            others = {server: ratio(servers[server], hyper) for server in FOUR[1:] if server in servers}
+            yield scenario.name, figure, others
+
+
+def short(results, how):
+    yield "![CPU time of a request beside hyper’s](benches/peers.svg)\n"
+    yield f"The CPU time of a request, by that of hyper in the same run; less is better. {how}:\n"
+    yield "| | " + " | ".join(FOUR) + " |\n| --- |" + " ---: |" * len(FOUR)
+    for name, figure, others in rows(results):
+        ratios = [f"{others[server].median:.2f}" if server in others else "" for server in FOUR[1:]]
+        yield f"| {name} | {' | '.join([figure, *ratios])} |"
+
+
+LEFT, WIDTH, TOP, BAR = 380, 400, 58, 17
+COLOURS = {"micro-smol": "#e0702a", "axum": "#3b82c4", "actix-web": "#2f9e63"}
+
+
 def chart(results):
     """Draws an SVG that is legible on a light and on a dark page."""
-    scenario, servers = results[0]
-    medians = [(name, median(sample.value for sample in samples)) for name, samples in servers.items()]
-    rows = [(name, Ratio(*[value] * 3), None) for name, value in sorted(medians, key=lambda row: row[1])]
-    panels = [(f"{scenario.name}: {scenario.unit} of CPU a request", rows, None)]
-    rows = [(each.name, ratio(found["micro-smol"], found["hyper"]), each.goals.get("hyper")) for each, found in results]
-    panels.append(("micro-smol’s figure by hyper’s (dotted: equal; blue: the goal; thin: all rounds)", rows, 1))
-    height = sum(48 + 22 * len(rows) for _, rows, _ in panels)
+    shown = list(rows(results))
+    most = max(found.third for _, _, others in shown for found in others.values())
+    scale, group = WIDTH / max(most, 1), BAR * len(COLOURS) + 14
+    height = TOP + group * len(shown)
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 {height}" font-family="sans-serif" font-size="13">'
-    yield "<style>text{fill:#7d8590}rect{fill:#7d859099}.ours{fill:#e0702a}path{stroke:#7d8590;stroke-width:2}.goal{stroke:#388bfd}</style>"
-    top = 0
-    for title, rows, line in panels:
-        yield from panel(top, title, rows, line)
-        top += 48 + 22 * len(rows)
+    yield "<title>CPU time of a request beside hyper’s</title>"
+    yield "<style>text{fill:#767d87}path{stroke:#767d87;stroke-width:1.5}</style>"
+    yield '<text x="10" y="20" font-weight="bold">CPU time of a request, by that of hyper: less is better</text>'
+    for x, (server, colour) in zip(range(LEFT, 840, 110), COLOURS.items()):
+        yield f'<rect x="{x}" y="32" width="12" height="12" rx="2" fill="{colour}"/><text x="{x + 18}" y="43">{server}</text>'
+    yield f'<text x="{LEFT + scale:.1f}" y="20" text-anchor="middle">hyper: 1</text>'
+    for top, (name, figure, others) in zip(range(TOP, height, group), shown):
+        yield f'<text x="{LEFT - 12}" y="{top + 20}" text-anchor="end">{escape(name)}</text>'
+        yield f'<text x="{LEFT - 12}" y="{top + 37}" text-anchor="end" font-size="11">hyper: {figure}</text>'
+        for y, server in zip(range(top, height, BAR), COLOURS):
+            yield from bar(y, scale, COLOURS[server], others[server]) if server in others else ()
+    yield f'<path d="M{LEFT + scale:.1f} 26V{height - 10}" stroke-dasharray="2 3"/>'
     yield "</svg>\n"
 
 
-def panel(top, title, rows, line):
-    left, scale = 320, 440 / max(most for _, figure, goal in rows for most in (figure.greatest, goal or 0, line or 0))
-    yield f'<text x="10" y="{top + 22}" font-weight="bold">{title}</text>'
-    if line:
-        yield f'<path d="M{left + scale * line:.1f} {top + 32}v{22 * len(rows)}" stroke-dasharray="2 3"/>'
-    for y, (name, figure, goal) in zip(range(top + 34, 1 << 20, 22), rows):
-        ours = ' class="ours"' if line or name == "micro-smol" else ""
-        yield f'<text x="{left - 10}" y="{y + 13}" text-anchor="end">{name}</text>'
-        yield f'<rect x="{left}" y="{y}" width="{scale * figure.median:.1f}" height="16" rx="2"{ours}/>'
-        if figure.least < figure.greatest:
-            yield f'<path d="M{left + scale * figure.least:.1f} {y + 8}H{left + scale * figure.greatest:.1f}"/>'
-        if goal:
-            yield f'<path class="goal" d="M{left + scale * goal:.1f} {y - 1}v18"/>'
-        yield f'<text x="820" y="{y + 13}" text-anchor="end">{figure.median:.2f}</text>'
-
-
-SHORT = ("micro-smol", "axum", "actix-web", "Go net/http", "micro (npm)")
-
-
-def short(results):
-    """The scenarios that all servers take part in, as the project's README shows them."""
-    yield f"Each figure is a ratio to hyper's in the same run; less is better. {date.today()}, on two cores:\n"
-    yield "| | " + " | ".join(SHORT) + " |\n| --- |" + " ---: |" * len(SHORT)
-    for scenario, servers in results:
-        if all(server in servers for server in SHORT):
-            medians = [f"{ratio(servers[server], servers['hyper']).median:.2f}" for server in SHORT]
-            yield f"| {scenario.name} | {' | '.join(medians)} |"
+def bar(y, scale, colour, found):
+    """The median, and a thin line between the quartiles."""
+    yield f'<rect x="{LEFT}" y="{y}" width="{scale * found.median:.1f}" height="{BAR - 3}" rx="2" fill="{colour}"/>'
+    if found.first < found.third:
+        yield f'<path d="M{LEFT + scale * found.first:.1f} {y + BAR // 2 - 1}H{LEFT + scale * found.third:.1f}"/>'
+    yield f'<text x="830" y="{y + 12}" text-anchor="end">{found.median:.2f}</text>'
 
 
 def write(text, results):
-    text = f"![The CPU time of a request, and micro-smol’s figures by hyper’s](peers.svg)\n\n{text}"
-    for directory, measured in (HERE.parent, text), (HERE.parent.parent, "\n".join(short(results))):
+    how = text.partition(";")[0]
+    full = f"![CPU time of a request beside hyper’s](peers.svg)\n\n{text}"
+    for directory, measured in (HERE.parent, full), (HERE.parent.parent, "\n".join(short(results, how))):
         readme = directory / "README.md"
         before, begin, rest = readme.read_text().partition("<!-- measured -->\n")
         readme.write_text(f"{before}{begin}\n{measured}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")

@@ -1,7 +1,11 @@
 //! What the servers share: how they are started, and what they answer.
 
-#[cfg(feature = "order")]
+#[cfg(feature = "types")]
+pub mod catalog;
+#[cfg(feature = "types")]
 pub mod order;
+#[cfg(feature = "types")]
+pub mod sum;
 
 use std::hint::spin_loop;
 use std::net::TcpListener;

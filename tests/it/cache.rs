@@ -56,7 +56,7 @@ fn a_killed_build_leaves_nothing_broken() {
     let packages = || fs::read_dir(cache().join("micro-smol")).unwrap().flatten().filter(is_ours);
     packages().for_each(|package| fs::remove_dir_all(package.path()).unwrap());
     let mut child = micro_smol(&directory, &start).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    while packages().next().is_none_or(|package| !package.path().join("copy").exists()) {
+    while packages().next().is_none_or(|package| !package.path().join("micro-smol-copy").exists()) {
         std::thread::yield_now();
     }
     child.kill().unwrap();

@@ -343,30 +343,77 @@ fn a_handler_of_the_wrong_type_is_shown_in_its_file() {
     let directory = files("wrong_type", &[("index.rs", "\npub async fn handler(_: u8) {}\n")]);
     let path = directory.display();
     let shown = [
-        &*format!("--> {path}/index.rs:4:"),
+        &*format!("--> {path}/index.rs:2:14\n"),
         "2 | pub async fn handler(_: u8) {}\n",
-        "// line 2: micro-smol explain handler-type\n",
+        "          run(handler) // micro-smol explain handler-type\n",
     ];
     assert_refused(&directory, "index.rs", &shown, &format!("{path}/index.rs does not compile; see above"));
 }
 
 #[test]
-fn what_cargo_says_of_frontmatter_has_the_files_line_numbers() {
-    let cases = [
-        ("serde = 1\"", "Cargo.toml:4:", "manifest-invalid"),
-        (
-            "no-such-crate-for-micro-smol = \"1\"",
-            "no matching package named `no-such-crate-for-micro-smol` found",
-            "dependency-unreachable",
-        ),
-    ];
-    for (line, complaint, page) in cases {
+fn a_handler_of_the_wrong_type_is_shown_in_its_library() {
+    let library = ("src/lib.rs", "//! A shop.\npub async fn handler() {}\n");
+    let directory = files("wrong_library", &[("Cargo.toml", &manifest("")), library]);
+    let path = directory.display();
+    let shown = [&*format!("--> {path}/src/lib.rs:2:"), "run(my_shop::handler) // micro-smol explain no-handler\n"];
+    assert_refused(&directory, ".", &shown, &format!("{path} does not compile; see above"));
+}
+
+#[test]
+fn what_rustc_does_not_find_is_named_beside_the_users_file() {
+    let text = format!("mod missing;\nconst _: &str = include_str!(\"missing.txt\");\n{HANDLER}");
+    let directory = files("not_found", &[("index.rs", &text)]);
+    let path = directory.display();
+    let said = failure(&mut micro_smol(&directory, &["--debug", "--offline"]), 1);
+    for complaint in [
+        format!("create file \"{path}/missing.rs\" or \"{path}/missing/mod.rs\"\n"),
+        format!("couldn't read `{path}/missing.txt`: "),
+    ] {
+        assert!(said.contains(&complaint), "{complaint} is not in this:\n{said}");
+    }
+    assert!(!said.contains("copy/"), "{said}");
+}
+
+#[test]
+fn what_cargo_cannot_read_in_frontmatter_is_named_by_file_and_line() {
+    for line in ["serde = 1\"", "serde.version = 1"] {
         let frontmatter = format!("\n---\n[dependencies]\n{line}\n---\n");
         let directory = files("bad_manifest", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
-        let what = "cargo cannot do what this frontmatter asks; see above, by line; more: micro-smol explain";
-        let message = format!("{}/index.rs:2: {what} {page}", directory.display());
-        assert_refused(&directory, "index.rs", &[complaint], &message);
+        let path = directory.display();
+        let complaint = format!(" --> {path}/index.rs:4:");
+        let message =
+            format!("cargo cannot read {path}/index.rs; see above; more: micro-smol explain manifest-invalid");
+        // The second time, the manifest is not new.
+        for _ in 0..2 {
+            assert_refused(&directory, "index.rs", &[&complaint], &message);
+        }
     }
+}
+
+#[test]
+fn a_dependency_that_does_not_exist_is_reported() {
+    let frontmatter = "\n---\n[dependencies]\nno-such-crate-for-micro-smol = \"1\"\n---\n";
+    let directory = files("no_such_crate", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
+    let complaint = "no matching package named `no-such-crate-for-micro-smol` found";
+    let what = "cargo cannot do what this frontmatter asks; see above; more: micro-smol explain dependency-unreachable";
+    assert_refused(&directory, "index.rs", &[complaint], &format!("{}/index.rs:2: {what}", directory.display()));
+}
+
+#[test]
+fn a_closed_pipe_changes_no_exit_code() {
+    let directory = files("closed_pipe", &[("index.rs", &format!("{HANDLER}fn three() -> u8 {{\n    \"3\"\n}}\n"))]);
+    let codes = |args: &[&str], code: i32| {
+        // Both ends are closed before it starts.
+        let closed = || Stdio::from(std::io::pipe().unwrap().1);
+        let status = micro_smol(&directory, args).stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    };
+    for args in [&["--help"][..], &["cache"], &["explain"], &["vendor", "vendored"]] {
+        codes(args, 0);
+    }
+    codes(&["--debug", "--offline"], 1);
+    codes(&["missing.rs"], 1);
+    codes(&["--fast"], 2);
 }
 
 #[test]

@@ -2,14 +2,15 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 use micro_smol::serde_json::{self, Value};
 
 use super::arguments::Arguments;
 use super::cache;
+use super::cargo::{self, cargo};
 use super::entry::{self, Entry};
 use super::fingerprint::{self, Build, Fingerprint};
 use super::package::{self, generate};
@@ -85,47 +86,39 @@ impl BuildRequest {
     }
 
     fn compile(&self, entry: &Entry) -> Result<PathBuf, String> {
-        let manifest = generate(entry, &self.package)?;
+        let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
-        command.args(["--message-format", "json-render-diagnostics"]).args(&self.cargo);
+        command.args(cargo::message_format()).args(&self.cargo);
         command.args((self.is_silent || !io::stderr().is_terminal()).then_some("--quiet"));
         // Cargo lists what is in it by the name that it is given, which should be the one that others use.
         let target_directory = entry.target_directory.canonicalize().unwrap_or(entry.target_directory.clone());
         command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(self.rustc);
         // The toolchain and the configuration are those of the place where the code is.
-        let output = run(command.current_dir(entry.directory()))?;
-        let lines = output.stdout.split(|byte| *byte == b'\n');
-        let messages: Vec<Value> = lines.flat_map(serde_json::from_slice).collect();
+        let reworded = |message: &str| package::with_users_files(message, &self.package);
+        let (is_done, messages) = cargo::compile(command.current_dir(entry.directory()), reworded)?;
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
-        let executable = executable.filter(|_| output.status.success()).map(PathBuf::from);
-        executable.ok_or_else(|| conclude(entry, &manifest, &messages))
+        executable.filter(|_| is_done).map(PathBuf::from).ok_or_else(|| conclude(entry, &messages))
+    }
+
+    /// Writes the package. Cargo reads a new manifest once before it compiles, for its errors to name the user's file.
+    fn generate(&self, entry: &Entry) -> Result<PathBuf, String> {
+        let manifest = self.package.join("Cargo.toml");
+        let before = fs::read(&manifest).ok();
+        generate(entry, &self.package)?;
+        if fs::read(&manifest).ok() != before
+            && let Err(error) = cargo::metadata(&manifest, &entry.file)
+        {
+            // The next time it is new again.
+            let _ = fs::remove_file(manifest);
+            return Err(error);
+        }
+        Ok(manifest)
     }
 }
 
-/// What cargo tells about a package, without its dependencies.
-pub fn metadata(manifest: &Path) -> Result<Value, String> {
-    let output = run(cargo("metadata", manifest).args(["--no-deps", "--format-version", "1"]))?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", manifest.display())
-    })
-}
-
-fn cargo(subcommand: &str, manifest: &Path) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.arg(subcommand).arg("--manifest-path").arg(manifest);
-    command
-}
-
-fn run(command: &mut Command) -> Result<Output, String> {
-    command.stderr(Stdio::inherit()).output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "cargo was not found: install Rust, or add cargo's directory to PATH; more: micro-smol explain cargo-not-found".to_owned(),
-        _ => format!("cannot start cargo: {error}"),
-    })
-}
-
 /// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it has all dependencies.
-fn conclude(entry: &Entry, manifest: &Path, messages: &[Value]) -> String {
-    let (path, file) = (entry.path.display(), entry.file.display());
+fn conclude(entry: &Entry, messages: &[Value]) -> String {
+    let path = entry.path.display();
     if let Some(refusal) = cache::full(&entry.target_directory) {
         return refusal;
     }
@@ -133,11 +126,10 @@ fn conclude(entry: &Entry, manifest: &Path, messages: &[Value]) -> String {
         return format!("{path} does not compile; see above");
     }
     let what = match entry.source.opening {
-        Some(line) => format!("{file}:{line}: cargo cannot do what this frontmatter asks; see above, by line"),
+        Some(line) => {
+            format!("{}:{line}: cargo cannot do what this frontmatter asks; see above", entry.file.display())
+        }
         None => format!("cargo cannot build {path}; see above"),
     };
-    let read = cargo("metadata", manifest).args(["--no-deps", "--offline", "--format-version", "1"]).output();
-    let is_well_formed = read.is_ok_and(|output| output.status.success());
-    let page = if is_well_formed { "dependency-unreachable" } else { "manifest-invalid" };
-    format!("{what}; more: micro-smol explain {page}")
+    format!("{what}; more: micro-smol explain dependency-unreachable")
 }

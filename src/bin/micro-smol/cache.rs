@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock, statvfs};
 
+use super::terminal;
+
 /// What has not been used for so long is removed.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -74,7 +76,8 @@ pub fn lock(purpose: &str) -> Result<File, String> {
         let mut file = File::options().create(true).read(true).append(true).open(&path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let purpose = fs::read_to_string(&path)?;
-            eprintln!("micro-smol: waiting for another that is {}", if purpose.is_empty() { "busy" } else { &purpose });
+            let purpose = if purpose.is_empty() { "busy" } else { &purpose };
+            terminal::say(format_args!("waiting for another that is {purpose}"));
             flock(&file, FlockOperation::LockExclusive)?;
         }
         file.set_len(0)?;

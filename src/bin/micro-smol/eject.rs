@@ -13,6 +13,7 @@ use super::build::BuildRequest;
 use super::entry::Entry;
 use super::frontmatter::refusal;
 use super::package::{complete, dependency, locked};
+use super::terminal;
 use super::vendor::{self, Files};
 
 /// Where the package has the library.
@@ -40,7 +41,7 @@ pub fn eject(parser: Parser) -> Outcome {
     }
     vendor::refuse_changes(directory, &files)?;
     vendor::write(directory, &files)?;
-    println!("{} is a package: start it there with `cargo run`", directory.display());
+    terminal::print(&format!("{} is a package: start it there with `cargo run`\n", directory.display()));
     Ok(())
 }
 
@@ -53,7 +54,7 @@ fn generated(entry: &Entry, name: &str) -> Result<Files, String> {
     if package.contains("[dependencies.micro-smol]") {
         library.extend(vendor::package().into_iter().map(|(path, text)| (Path::new(LIBRARY).join(path), text)));
     }
-    let is_program = entry.program == source.code;
+    let is_program = entry.call.is_none();
     let code = source.code.trim().to_owned() + if is_program { "\n" } else { MAIN };
     let lints = if is_program || frontmatter.contains("lints") { "" } else { LINTS };
     let manifest = (package + lints).replace("\n[", "\n\n[");

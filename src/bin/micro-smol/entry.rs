@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use micro_smol::serde_json::Value;
 
-use super::frontmatter::{HANDLER, Source, main, refusal};
+use super::frontmatter::{HANDLER, Source, refusal};
 use super::package::{dependency, quoted};
-use super::{build, cache, vendor};
+use super::{cache, cargo, vendor};
 
 /// What a package is generated for, and with what.
 pub struct Entry {
@@ -16,8 +16,8 @@ pub struct Entry {
     /// The file that is compiled; it exists only in name where a package's library has the handler.
     pub file: PathBuf,
     pub source: Source,
-    /// The text of the file with a `main`.
-    pub program: String,
+    /// What is to be its `main`, if it has none: the file that has the handler, and a call in the same line and column.
+    pub call: Option<(PathBuf, String)>,
     /// The tables of a manifest that name micro-smol and, of a package, its library.
     pub dependencies: String,
     /// The lock file to start from.
@@ -56,24 +56,25 @@ impl Entry {
         }
         let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
         let source = Source::split(&text).map_err(|fault| refusal(&file, fault))?;
-        let program = source
-            .program()
-            .ok_or_else(|| format!("{name} exports no handler: add {HANDLER}; more: micro-smol explain no-handler"))?;
-        Entry::new(file, source, program)
+        let (has_main, blank) = (source.has_main(), source.blank_before_handler());
+        if !has_main && blank.is_none() {
+            return Err(format!("{name} exports no handler: add {HANDLER}; more: micro-smol explain no-handler"));
+        }
+        let call = blank.filter(|_| !has_main).map(|blank| (file.clone(), call(&blank, "handler", "handler-type")));
+        Entry::new(file, source, call)
     }
 
     fn of_package(path: PathBuf) -> Result<Self, String> {
         let manifest = path.join("Cargo.toml");
         let wrong = |what: &str| format!("{}: {what}; more: micro-smol explain manifest-invalid", manifest.display());
-        let metadata = build::metadata(&manifest)?;
+        let metadata = cargo::metadata(&manifest, &manifest)?;
         let package =
             list(&metadata["packages"]).find(|package| Path::new(text(&package["manifest_path"])) == manifest);
         let package = package.ok_or_else(|| wrong("this is a workspace: name the directory of a member"))?;
         let mut entry = match (package["metadata"]["micro-smol"]["main"].as_str(), library(package)) {
             (Some(main), _) => Entry::of_file(path.join(main))?,
             (None, Some(library)) => {
-                let program = main(&format!("{library}::handler"), "micro-smol explain no-handler");
-                Entry::new(path.join("(generated).rs"), Source::default(), program)?
+                Entry::new(path.join("(generated).rs"), Source::default(), Some(call_of_library(library)))?
             }
             (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
         };
@@ -88,11 +89,11 @@ impl Entry {
     }
 
     /// With the library and the lock file that this program carries.
-    fn new(file: PathBuf, source: Source, program: String) -> Result<Self, String> {
+    fn new(file: PathBuf, source: Source, call: Option<(PathBuf, String)>) -> Result<Self, String> {
         let cache = cache::directory();
         let dependencies = dependency("micro-smol", "path", vendor::unpack(&cache)?);
         let (lock, target_directory) = (vendor::LOCK.to_owned(), cache.join("target"));
-        Ok(Entry { path: file.clone(), file, source, program, dependencies, lock, target_directory })
+        Ok(Entry { path: file.clone(), file, source, call, dependencies, lock, target_directory })
     }
 
     pub fn directory(&self) -> &Path {
@@ -100,10 +101,18 @@ impl Entry {
     }
 }
 
-/// The name of a package's library, as code has it.
-fn library(package: &Value) -> Option<&str> {
+/// A package's library.
+fn library(package: &Value) -> Option<&Value> {
     let is_library = |target: &&Value| list(&target["crate_types"]).any(|kind| matches!(text(kind), "lib" | "rlib"));
-    list(&package["targets"]).find(is_library).map(|target| text(&target["name"]))
+    list(&package["targets"]).find(is_library)
+}
+
+/// What serves a library's handler, where the library seems to have it.
+fn call_of_library(library: &Value) -> (PathBuf, String) {
+    let file = PathBuf::from(text(&library["src_path"]));
+    let source = fs::read_to_string(&file).ok().and_then(|text| Source::split(&text).ok()).unwrap_or_default();
+    let blank = source.blank_before_handler().unwrap_or_default();
+    (file, call(&blank, &format!("{}::handler", text(&library["name"])), "no-handler"))
 }
 
 /// Names the micro-smol of a package, and the package's library.
@@ -138,6 +147,13 @@ fn git_dependency(url: &str) -> String {
     let (url, reference) = url.split_once('?').unwrap_or((url, ""));
     let reference = reference.split_once('=').map(|(kind, name)| format!("{kind} = {}\n", quoted(name)));
     dependency("micro-smol", "git", url) + &reference.unwrap_or_default()
+}
+
+/// A call that serves the handler whose name stands behind this space, with a hint for who sees it in a message of rustc.
+fn call(blank: &str, handler: &str, page: &str) -> String {
+    const RUN: &str = "run(";
+    let blank = blank.strip_suffix(&" ".repeat(RUN.len())).unwrap_or(blank);
+    format!("{blank}{RUN}{handler}) // micro-smol explain {page}\n")
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -66,20 +66,19 @@ impl Source {
         Source { opening, manifest, code: text.to_owned() }
     }
 
-    /// The code with a `main`: its own, or one that serves its handler; none if it has neither.
-    ///
-    /// It goes by the words outside of `//` comments. Only a `main` at the beginning of a line counts, where rustfmt has
-    /// it: one in a string or a module must not hide the handler. A handler is what may be one: if not, rustc says so.
-    pub fn program(&self) -> Option<String> {
+    /// Whether it has a `main` at the beginning of a line, where rustfmt has it: others are in a string or a module.
+    pub fn has_main(&self) -> bool {
+        self.code.lines().filter_map(|line| line.split("//").next()).any(is_main)
+    }
+
+    /// As much blank space as there is text before the name of what may be a public handler, outside of `//` comments. If
+    /// it is none, rustc says so.
+    pub fn blank_before_handler(&self) -> Option<String> {
         let lines: Vec<&str> = self.code.lines().filter_map(|line| line.split("//").next()).collect();
-        if lines.iter().any(|line| is_main(line)) {
-            return Some(self.code.clone());
-        }
         let code = lines.join("\n");
-        let (at, _) = code.match_indices("pub ").find(|(at, public)| is_handler(&code[at + public.len()..]))?;
-        let line = code[..at].matches('\n').count() + 1;
-        let hint = format!("line {line}: micro-smol explain handler-type");
-        Some(format!("{}\n{}", self.code.trim_end(), main("handler", &hint)))
+        let mut public = code.match_indices("pub ").map(|(at, public)| at + public.len());
+        let at = public.find_map(|at| Some(at + handler_in(&code[at..])?))?;
+        Some(code[..at].chars().map(|c| if c == '\n' { c } else { ' ' }).collect())
     }
 }
 
@@ -90,20 +89,18 @@ fn behind_shebang(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..).zip(text.lines()).skip(usize::from(is_shebang))
 }
 
-/// A `main` that serves a handler, with a hint for who sees it in a message of rustc.
-pub fn main(handler: &str, hint: &str) -> String {
-    format!("fn main() -> ::std::process::ExitCode {{\n    ::micro_smol::run({handler}) // {hint}\n}}\n")
-}
-
 fn is_main(line: &str) -> bool {
     let item = line.trim_start_matches("pub ").trim_start_matches("async ");
     item.strip_prefix("fn main").is_some_and(|rest| rest.trim_start().starts_with('('))
 }
 
-/// Whether what stands after `pub` may declare or re-export a `handler`.
-fn is_handler(item: &str) -> bool {
+/// Where what stands after `pub` declares or re-exports a `handler`, or may do so.
+fn handler_in(item: &str) -> Option<usize> {
     let head = item.split(['(', '=', ';']).next().unwrap_or(item);
-    head.contains("::*") || head.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "handler")
+    let is_in_word = |c: char| c.is_alphanumeric() || c == '_';
+    let is_whole = |(before, after): (&str, &str)| !before.ends_with(is_in_word) && !after.starts_with(is_in_word);
+    let mut words = head.match_indices("handler").map(|(at, word)| (at, at + word.len()));
+    words.find(|(at, end)| is_whole((&head[..*at], &head[*end..]))).map(|(at, _)| at).or_else(|| head.find("::*"))
 }
 
 #[cfg(test)]
@@ -167,42 +164,36 @@ mod tests {
         }
     }
 
-    /// What comes of a file: nothing, the same program, or one with a `main` for the handler in this line.
-    fn kind(code: &str) -> String {
-        let source = Source { code: code.to_owned(), ..Source::default() };
-        match source.program() {
-            None => "none".to_owned(),
-            Some(program) if program == code => "program".to_owned(),
-            Some(program) => program.split(" // ").last().unwrap_or_default().chars().take("line 1".len()).collect(),
-        }
-    }
-
     #[test]
     fn a_main_or_an_exported_handler_is_found() {
+        let at = |lines, columns| Some("\n".repeat(lines) + &" ".repeat(columns));
         let cases = [
-            ("", "none"),
-            ("fn main() {}", "program"),
-            ("pub fn main () {}", "program"),
-            ("async fn main() {}", "program"),
-            ("pub async fn handler(_: R) {}\nfn main() {}", "program"),
-            ("pub async fn handler(_: R) {}\nmod tests {\n    fn main() {}\n}", "line 1"),
-            ("fn main_loop() {}\nfn handler() {}", "none"),
-            ("// fn main() {}\n/// pub async fn handler()\n", "none"),
-            ("use a;\n\npub async fn handler(_: R) {}", "line 3"),
-            ("    #[a] pub async fn handler<T>(_: R) {}", "line 1"),
-            ("pub fn handler(_: R) -> impl Future {}", "line 1"),
-            ("pub fn other(handler: u8) {}", "none"),
-            ("pub fn handlers() {}", "none"),
-            ("pub(crate) async fn handler() {}", "none"),
-            ("pub static handler: H = H;", "line 1"),
-            ("pub const handler: fn() = a;", "line 1"),
-            ("pub use a::b as handler;", "line 1"),
-            ("pub use a::{\n    b,\n    handler,\n};", "line 1"),
-            ("pub use a::*;", "line 1"),
-            ("pub use a::b;\nuse c::handler;", "none"),
+            ("", None),
+            ("pub async fn handler(_: R) {}\nmod tests {\n    fn main() {}\n}", at(0, 13)),
+            ("fn main_loop() {}\nfn handler() {}", None),
+            ("// fn main() {}\n/// pub async fn handler()\n", None),
+            ("use a;\n\npub async fn handler(_: R) {}", Some(format!("      \n\n{}", " ".repeat(13)))),
+            ("    #[a] pub async fn handler<T>(_: R) {}", at(0, 22)),
+            ("/* \u{fc} */ pub fn handler(_: R) -> impl Future {}", at(0, 15)),
+            ("pub fn other(handler: u8) {}", None),
+            ("pub fn handlers() {}", None),
+            ("pub(crate) async fn handler() {}", None),
+            ("pub static handler: H = H;", at(0, 11)),
+            ("pub const handler: fn() = a;", at(0, 10)),
+            ("pub use handlers::b as handler;", at(0, 23)),
+            ("\npub use {\n    handler,\n};", Some("\n         \n    ".to_owned())),
+            ("pub use a::*;", at(0, 9)),
+            ("pub use a::b;\nuse c::handler;", None),
         ];
         for (code, expected) in cases {
-            assert_eq!(kind(code), expected, "{code:?}");
+            let source = Source { code: code.to_owned(), ..Source::default() };
+            assert!(!source.has_main(), "{code:?}");
+            assert_eq!(source.blank_before_handler(), expected, "{code:?}");
+        }
+        for code in
+            ["fn main() {}", "pub fn main () {}", "async fn main() {}", "pub async fn handler(_: R) {}\nfn main() {}"]
+        {
+            assert!(Source { code: code.to_owned(), ..Source::default() }.has_main(), "{code:?}");
         }
     }
 }

@@ -4,12 +4,14 @@
 mod arguments;
 mod build;
 mod cache;
+mod cargo;
 mod eject;
 mod entry;
 mod fingerprint;
 mod package;
 mod frontmatter;
 mod pages;
+mod terminal;
 mod vendor;
 mod watch;
 
@@ -106,7 +108,7 @@ fn build(mut parser: Parser) -> Outcome {
     let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
     let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));
     copied.map_err(|error| format!("cannot write {}: {error}", output.display()))?;
-    println!("{}: {}", output.display(), cache::size(&output));
+    terminal::print(&format!("{}: {}\n", output.display(), cache::size(&output)));
     Ok(())
 }
 
@@ -118,6 +120,6 @@ fn cache(parser: Parser) -> Outcome {
         Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
     }
     let directory = cache::directory();
-    println!("{}: {}", directory.display(), cache::size(&directory));
+    terminal::print(&format!("{}: {}\n", directory.display(), cache::size(&directory)));
     Ok(())
 }

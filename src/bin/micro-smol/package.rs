@@ -8,6 +8,9 @@
 //! the user's own, and compile the dependencies anew. A root of ours that takes the file in by `include!` or `#[path]`
 //! would need no copy where there is no frontmatter, but refuse `//!` and `#![…]`, or give `crate::` another meaning.
 //!
+//! The call that serves the handler is taken in (`include!`) from another file, in which it stands in the line and column
+//! that the handler's name has in the user's: that is where rustc then says that it is no handler.
+//!
 //! The frontmatter goes into the manifest as text. A TOML parser would be a dependency of everybody who uses the
 //! library, and cargo has one, with good messages; so lines keep their numbers, which are then right in those.
 
@@ -23,14 +26,23 @@ use super::cache;
 use super::entry::Entry;
 use super::frontmatter::{LineError, refusal};
 
-/// The directory that stands for `/`.
-const COPY: &str = "copy";
+/// The directory that stands for `/`, by a name that no message has for another reason.
+const COPY: &str = "micro-smol-copy";
+
+/// The directory that stands for `/` where it has the call that serves. To rustc, two files of one name were one file.
+const CALL: &str = "micro-smol-call";
 
 /// Options of rustc. Nobody else uses a service's types: they need not be public because the handler is.
-pub const RUSTC: [&str; 3] = ["-Aprivate_interfaces", "--remap-path-prefix", "copy=/"];
+pub const RUSTC: [&str; 3] = ["-Aprivate_interfaces", "--remap-path-prefix", "micro-smol-copy=/"];
 
-/// Writes the package of an entry and returns the path of its manifest.
-pub fn generate(entry: &Entry, package: &Path) -> Result<PathBuf, String> {
+/// What rustc says, with the user's files in place of ours.
+pub fn with_users_files(message: &str, package: &Path) -> String {
+    let call = format!("{}/", package.join(CALL).display());
+    message.replace(&call, "/").replace(&format!("{COPY}/"), "/")
+}
+
+/// Writes the package of an entry.
+pub fn generate(entry: &Entry, package: &Path) -> Result<(), String> {
     let name = package.file_name().unwrap_or_default().to_string_lossy();
     let completed = complete(&entry.source.manifest, entry.directory(), &name, &entry.dependencies);
     let (frontmatter, manifest) = completed.map_err(|fault| refusal(&entry.file, fault))?;
@@ -42,19 +54,34 @@ pub fn generate(entry: &Entry, package: &Path) -> Result<PathBuf, String> {
         cache::write(&lock, locked(&entry.lock, &name, &entry.dependencies))?;
         cache::write(&seed, &entry.lock)?;
     }
-    cache::write(&package.join(root), &entry.program)?;
-    link(entry, package)?;
-    Ok(package.join("Cargo.toml"))
+    cache::write(&package.join(root), program(entry, package)?)?;
+    link(entry, package)
+}
+
+/// The code with a `main`, which is its own, or in one more line.
+fn program(entry: &Entry, package: &Path) -> Result<String, String> {
+    let Some((file, call)) = &entry.call else { return Ok(entry.source.code.clone()) };
+    let path = place(&package.join(CALL), file);
+    cache::write(&path, call)?;
+    let code = entry.source.code.trim_end();
+    let body = format!("use ::micro_smol::run; ::std::include!({path:?})");
+    Ok(format!("{code}\nfn main() -> ::std::process::ExitCode {{ {body} }}\n"))
 }
 
 /// Where a package has its copy of a file.
 fn copy(package: &Path, file: &Path) -> PathBuf {
-    package.join(COPY).join(file.strip_prefix("/").unwrap_or(file))
+    place(&package.join(COPY), file)
 }
 
-/// The file whose copy, or link, a package has in this place.
+/// Where a file is below a directory that stands for `/`.
+fn place(root: &Path, file: &Path) -> PathBuf {
+    root.join(file.strip_prefix("/").unwrap_or(file))
+}
+
+/// The file which this one, of a package, stands for.
 pub fn original(path: PathBuf, package: &Path) -> PathBuf {
-    path.strip_prefix(package.join(COPY)).map_or(path.clone(), |path| Path::new("/").join(path))
+    let mut stands_for = [COPY, CALL].into_iter().flat_map(|root| path.strip_prefix(package.join(root)));
+    stands_for.next().map_or(path.clone(), |path| Path::new("/").join(path))
 }
 
 /// Readable, and no other entry's, because all share a target directory.

@@ -1,12 +1,12 @@
 //! Pages that this program carries: a page for each mistake that its messages name one for, and completions.
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use lexopt::Parser;
 use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
+use super::terminal;
 
 /// Pages with their names.
 type Pages = [(&'static str, &'static str)];
@@ -39,19 +39,13 @@ pub const COMPLETIONS: &Pages = &[
 pub fn print(parser: Parser, texts: &Pages) -> Outcome {
     let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
     let Some(name) = Arguments::new(1, &[]).read(parser)?.values.pop() else {
-        write(&(names.join("\n") + "\n"));
+        terminal::print(&(names.join("\n") + "\n"));
         return Ok(());
     };
     let Some((_, text)) = texts.iter().find(|(known, _)| name == Path::new(known)) else {
         let message = format!("there is no {}; there are {}", name.display(), names.join(", "));
         return Err(lexopt::Error::from(message).into());
     };
-    write(text);
+    terminal::print(text);
     Ok(())
-}
-
-/// Prints a text.
-pub fn write(text: &str) {
-    // Who has read enough closes the pipe.
-    let _ = io::stdout().write_all(text.as_bytes());
 }

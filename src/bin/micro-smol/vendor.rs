@@ -9,7 +9,7 @@ use micro_smol::cli::Outcome;
 use super::arguments::Arguments;
 use super::cache;
 use super::package::dependency;
-use super::pages;
+use super::terminal;
 
 /// The versions of the dependencies that this program was tested with.
 pub const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -80,7 +80,7 @@ pub fn vendor(parser: Parser) -> Outcome {
         refuse_changes(directory, &files).map_err(|error| error + "; --force overwrites it")?;
     }
     write(directory, &files)?;
-    pages::write(&dependencies);
+    terminal::print(&dependencies);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod healthcheck;
 
+use std::env;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io;
@@ -32,9 +33,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 picks a free one [env PORT, 3000]
     -H, --host HOST     host to listen on                    [env HOST, 0.0.0.0]
     -l, --listen URI    tcp://host:port, unix:/path, fd:N; instead of -p and -H
-        --reuse-port    share TCP ports with other processes that do
         --ready-path PATH   answer it with 200, and with 503 after SIGTERM
-        --drain-delay SECS  after SIGTERM, serve on for so long [0]
+        --reuse-port, --drain-delay SECS  share ports; serve on after SIGTERM
     -w, --workers N     worker threads                       [one per core]
         --limit NAME=VALUE  a field of Limits: idle_timeout=620s
     -s, --silent        print nothing but errors
@@ -49,6 +49,8 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// With `--reuse-port` several processes may listen on the same TCP port. With `--ready-path` the server itself answers
 /// that path: 200, but 503 from the first signal on. With `--drain-delay` it serves for so many seconds after the signal, so
 /// that balancers have time to notice; a second signal ends it at once.
+///
+/// What follows `--` is the program's own: `run` does not read it.
 ///
 /// With the arguments `healthcheck [URI]` it serves nothing, but asks the service at `tcp://host:port`, `unix:/path` or
 /// `http://host:port/path`, by default at `HOST` and `PORT`. The exit code is 0 if the service answers below 500 within 2
@@ -69,12 +71,12 @@ pub const OPTIONS_HELP: &str = "    -p, --port PORT     port to listen on; 0 pic
 /// }
 /// ```
 pub fn run(handler: impl Handler) -> ExitCode {
-    let mut parser = Parser::from_env();
+    let mut parser = Parser::from_iter(env::args_os().take_while(|arg| arg != "--"));
     let path = PathBuf::from(parser.bin_name().unwrap_or_default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let first = parser.try_raw_args().and_then(|mut args| args.next_if(|arg| arg == "healthcheck"));
     let outcome = if first.is_some() { healthcheck(parser) } else { serve_by_options(parser, Box::new(handler)) };
-    let more_help = "    -h, --help, -v, --version\n";
+    let more_help = "    -h, --help, -V, --version\n";
     exit_code(
         outcome,
         &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"),
@@ -95,7 +97,7 @@ pub fn exit_code(outcome: Outcome, help: &str) -> ExitCode {
             print_all(help);
             return ExitCode::SUCCESS;
         }
-        Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-v" | "--version") => {
+        Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-v" | "-V" | "--version") => {
             print_all(&format!("micro-smol {VERSION}\n"));
             return ExitCode::SUCCESS;
         }
@@ -122,7 +124,7 @@ pub fn healthcheck(mut parser: Parser) -> Outcome {
         }
     }
     let uri = uri.map_or_else(|| Endpoint::tcp(None, None).map(|endpoint| endpoint.to_string().into()), Ok)?;
-    Ok(healthcheck::check(parsed(uri, parse_target)?)?)
+    Ok(healthcheck::check(parse_target(&uri.string()?).map_err(|error| lexopt::Error::from(error.to_string()))?)?)
 }
 
 fn serve_by_options(parser: Parser, handler: Box<dyn Handler>) -> Outcome {
@@ -143,9 +145,10 @@ fn logged(handler: Box<dyn Handler>) -> impl Handler {
     }
 }
 
-/// A value of the command line; if it is malformed, the message is enough.
-fn parsed<T>(value: OsString, parse: impl Fn(&str) -> io::Result<T>) -> Result<T, lexopt::Error> {
-    parse(&value.string()?).map_err(|error| error.to_string().into())
+/// The value of an option, which the message names if it is malformed.
+fn parsed<T>(option: &str, parser: &mut Parser, parse: impl FnOnce(&str) -> io::Result<T>) -> Result<T, lexopt::Error> {
+    let text = parser.value()?.into_string().map_err(|value| format!("{option}: {value:?} is not Unicode"))?;
+    parse(&text).map_err(|error| format!("{option}: {error}").into())
 }
 
 /// The options that say how to serve.
@@ -172,15 +175,24 @@ impl Options {
     pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), lexopt::Error>) -> Outcome<Self> {
         let (mut options, mut host, mut port) = (Options::default(), None, None);
         while let Some(arg) = parser.next()? {
+            let name = match arg {
+                Arg::Short(letter) => format!("-{letter}"),
+                Arg::Long(word) => format!("--{word}"),
+                Arg::Value(_) => String::new(),
+            };
             match arg {
-                Arg::Short('p') | Arg::Long("port") => port = Some(parsed(parser.value()?, parse_port)?),
-                Arg::Short('H') | Arg::Long("host") => host = Some(parser.value()?.string()?),
-                Arg::Short('l') | Arg::Long("listen") => options.endpoints.push(parsed(parser.value()?, str::parse)?),
+                Arg::Short('p') | Arg::Long("port") => port = Some(parsed(&name, &mut parser, parse_port)?),
+                Arg::Short('H') | Arg::Long("host") => host = Some(parsed(&name, &mut parser, parse_host)?),
+                Arg::Short('l') | Arg::Long("listen") => {
+                    options.endpoints.push(parsed(&name, &mut parser, str::parse)?)
+                }
                 Arg::Long("reuse-port") => options.sharing = Sharing::Shared,
-                Arg::Long("ready-path") => options.ready_path = Some(parsed(parser.value()?, parse_path)?),
-                Arg::Long("drain-delay") => options.drain_delay = Some(parsed(parser.value()?, parse_delay)?),
-                Arg::Short('w') | Arg::Long("workers") => options.workers = Some(parser.value()?.parse()?),
-                Arg::Long("limit") => options.set_limit(parser.value()?.string()?)?,
+                Arg::Long("ready-path") => options.ready_path = Some(parsed(&name, &mut parser, parse_path)?),
+                Arg::Long("drain-delay") => options.drain_delay = Some(parsed(&name, &mut parser, parse_delay)?),
+                Arg::Short('w') | Arg::Long("workers") => {
+                    options.workers = Some(parsed(&name, &mut parser, parse_workers)?)
+                }
+                Arg::Long("limit") => parsed(&name, &mut parser, |text| options.set_limit(text))?,
                 Arg::Short('s') | Arg::Long("silent") => options.silent = true,
                 arg => other(arg)?,
             }
@@ -191,10 +203,10 @@ impl Options {
         Ok(options)
     }
 
-    fn set_limit(&mut self, text: String) -> Result<(), lexopt::Error> {
-        let (name, value) = text.split_once('=').ok_or(format!("{text:?} is not a limit: give NAME=VALUE"))?;
-        self.limits.set(name, value)?;
-        self.limit_args.push(text);
+    fn set_limit(&mut self, text: &str) -> io::Result<()> {
+        let limit = text.split_once('=').ok_or_else(|| invalid(format!("{text:?} is not a limit: give NAME=VALUE")));
+        limit.and_then(|(name, value)| self.limits.set(name, value).map_err(invalid))?;
+        self.limit_args.push(text.to_owned());
         Ok(())
     }
 
@@ -265,6 +277,14 @@ fn with_ready_path(handler: Box<dyn Handler>, path: String, is_stopping: Arc<Ato
         true if is_stopping.load(Ordering::Relaxed) => send(503, "Stopping"),
         true => send(200, "Ready"),
     }
+}
+
+fn parse_host(text: &str) -> io::Result<String> {
+    Endpoint::tcp(Some(text.to_owned()), Some(0)).map(|_| text.to_owned())
+}
+
+fn parse_workers(text: &str) -> io::Result<NonZero<usize>> {
+    text.parse().map_err(|_| invalid(format!("{text:?} is not a number of threads: give one from 1 on")))
 }
 
 fn parse_path(text: &str) -> io::Result<String> {

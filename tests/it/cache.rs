@@ -130,12 +130,25 @@ fn a_build_is_one_executable_of_which_the_size_is_told() {
 }
 
 #[test]
-fn a_build_needs_to_know_where_to() {
-    let directory = files("build_nowhere", &[("index.rs", HANDLER)]);
-    let message = "micro-smol: say where to put the executable: -o FILE\n";
-    assert_eq!(failure(&mut micro_smol(&directory, &["build"]), 2), message);
-    let said = failure(&mut micro_smol(&directory, &["build", "-p", "3"]), 2);
+fn a_build_stands_beside_its_file_or_where_it_is_told_to() {
+    let directory = files("build_beside", &[("a/tea.rs", HANDLER), ("shop/index.rs", HANDLER), ("b/tea", "mine")]);
+    let build = |args: &[&str]| micro_smol(&directory, &[&["build", "--debug", "--offline"], args].concat());
+    // The second time, it is replaced.
+    for _ in 0..2 {
+        let Output { status, stdout, stderr } = build(&["a/tea.rs"]).output().unwrap();
+        assert_eq!((status.code(), &*alone(&stderr)), (Some(0), ""));
+        assert!(text(&stdout).starts_with(&format!("{}/a/tea: ", directory.display())), "{}", text(&stdout));
+    }
+    assert!(build(&["shop"]).status().unwrap().success());
+    assert!(directory.join("shop/shop").is_file());
+    let belongs = "say where the executable belongs, with -o FILE\n";
+    let said = failure(&mut build(&["a/tea.rs", "-o", "b"]), 1);
+    assert_eq!(said, format!("micro-smol: b is a directory: {belongs}"));
+    let said = failure(&mut build(&["a/tea.rs", "-o", "b/tea"]), 1);
+    assert_eq!(said, format!("micro-smol: b/tea is a file that is no executable: {belongs}"));
+    assert_eq!(fs::read(directory.join("b/tea")).unwrap(), b"mine");
+    let said = failure(&mut build(&["-p", "3"]), 2);
     assert_eq!(said, "micro-smol: invalid option '-p'; --help shows the options\n");
-    let said = failure(&mut micro_smol(&directory, &["build", "--debug", "--offline", "-o", "missing/service"]), 1);
+    let said = failure(&mut build(&["a/tea.rs", "-o", "missing/service"]), 1);
     assert_eq!(said, "micro-smol: cannot write missing/service: No such file or directory (os error 2)\n");
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::vendor::success;
+
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_micro-smol");
 pub const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -124,8 +126,10 @@ fn assert_refused(directory: &Path, file: &str, complaints: &[&str], message: &s
 #[test]
 fn help_and_version_are_on_stdout() {
     for (args, start) in [
-        (["--help"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY]\n"),
-        (["-h"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY]\n"),
+        (["--help"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:\n    build "),
+        (["-h"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:\n    build "),
+        (["help"], "Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:\n    build "),
+        (["-V"], concat!("micro-smol ", env!("CARGO_PKG_VERSION"), "\n")),
         (["--version"], concat!("micro-smol ", env!("CARGO_PKG_VERSION"), "\n")),
         (["-v"], concat!("micro-smol ", env!("CARGO_PKG_VERSION"), "\n")),
     ] {
@@ -137,21 +141,116 @@ fn help_and_version_are_on_stdout() {
 }
 
 #[test]
+fn each_command_says_what_it_does() {
+    let help = success(&mut micro_smol(Path::new("/"), &["--help"]));
+    let commands = help.lines().skip(1).take_while(|line| !line.is_empty());
+    for usage in commands.map(|line| line.trim_start().split("  ").next().unwrap()) {
+        let name = usage.split(' ').next().unwrap();
+        let said = success(&mut micro_smol(Path::new("/"), &[name, "--help"]));
+        assert!(said.starts_with(&format!("Usage: micro-smol {usage}\n\n    ")), "{said}");
+        assert!(said.lines().all(|line| line.len() <= 80 && line.trim_end() == line), "{said}");
+        assert!(!said.contains(['\\', '\t']) && !said.contains("\n."), "{said}");
+        assert_eq!(said.contains("\nOptions: --debug, "), usage.contains("[options]"), "{said}");
+        assert_eq!(success(&mut micro_smol(Path::new("/"), &["help", name])), said);
+    }
+}
+
+#[test]
+fn the_tests_in_a_file_are_run() {
+    let tests = "
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use micro_smol::{Request, respond, smol};
+
+    #[test]
+    fn it_serves() {
+        let mut response = smol::block_on(respond(&handler, Request::get(\"/\")));
+        assert_eq!(smol::block_on(response.body_string()).unwrap(), \"served\");
+    }
+
+    #[test]
+    fn it_fails() {
+        assert_eq!(std::fs::read_to_string(\"expected\").unwrap(), part::FAILURE);
+    }
+}
+";
+    let code = format!("---\n---\n#![deny(warnings)]\nmod part;\npub use part::*;\n{HANDLER}{tests}");
+    let part = "pub const FAILURE: &str = \"failed\";\n";
+    let directory = files("tests", &[("index.rs", &code), ("part.rs", part), ("expected", "failed")]);
+    let test = |more: &[&str]| micro_smol(&directory, &[&["test", "--offline", "index.rs"], more].concat());
+    let said = success(&mut test(&[]));
+    assert!(said.contains("test result: ok. 2 passed; 0 failed; "), "{said}");
+    // What has not changed is not compiled again.
+    let said = success(test(&["--", "serves", "--quiet"]).env("CARGO", "/missing"));
+    assert!(said.contains("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out"), "{said}");
+    fs::write(directory.join("part.rs"), part.replace("failed", "passed")).unwrap();
+    let output = test(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    assert!(text(&output.stdout).contains("test tests::it_fails ... FAILED"));
+    let refused = format!("{CHECKOUT} is a directory: `cargo test` tests a package");
+    assert_fails(&mut micro_smol(&directory, &["test", CHECKOUT]), &refused);
+}
+
+#[test]
+fn check_says_whether_it_compiles() {
+    let directory = files("check", &[("index.rs", HANDLER), ("wrong.rs", &HANDLER.replace("\"served\"", "3"))]);
+    let check = |entry: &str| micro_smol(&directory, &["--offline", "check", entry]);
+    for _ in 0..2 {
+        assert_eq!(success(&mut check("index.rs")), "");
+    }
+    let said = failure(&mut check("wrong.rs"), 1);
+    let path = directory.display();
+    assert!(said.contains(&format!("--> {path}/wrong.rs:2:5\n")), "{said}");
+    assert!(said.ends_with(&format!("\nmicro-smol: {path}/wrong.rs does not compile; see above\n")), "{said}");
+}
+
+#[test]
+fn a_file_that_was_meant_is_suggested() {
+    let directory = files("meant", &[("sleep.rs", HANDLER), ("tea.txt", "")]);
+    let not_there = "No such file or directory (os error 2)";
+    let cases = [
+        ("slep.rs", format!("cannot serve slep.rs: {not_there}; did you mean sleep.rs?")),
+        ("./hello.rs", format!("cannot serve ./hello.rs: {not_there}; did you mean ./sleep.rs?")),
+        (
+            ".",
+            format!(
+                "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol {}/sleep.rs`; more: micro-smol explain entry-missing",
+                directory.display(),
+                directory.display()
+            ),
+        ),
+    ];
+    for (entry, message) in cases {
+        assert_fails(&mut micro_smol(&directory, &[entry]), &message);
+    }
+    fs::write(directory.join("handle.rs"), HANDLER.replace("handler", "handle")).unwrap();
+    let message =
+        "exports no handler: did you mean `handle`? Its name has to be `handler`; more: micro-smol explain no-handler";
+    assert_fails(&mut micro_smol(&directory, &["handle.rs"]), &format!("{}/handle.rs {message}", directory.display()));
+}
+
+#[test]
 fn wrong_use_is_reported_before_anything_else() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--fast", "missing.rs"], "invalid option '--fast'; --help shows the options"),
         (&["missing.rs", "-p"], "missing argument for option '-p'; --help shows the options"),
         (
             &["-p", "65536", "missing.rs"],
-            "\"65536\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid",
+            "-p: \"65536\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid",
         ),
         (
             &["--listen", "http://a", "missing.rs"],
-            "\"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:N; more: micro-smol explain endpoint-invalid",
+            "--listen: \"http://a\" is not an endpoint: give tcp://HOST:PORT, unix:/PATH or fd:N; more: micro-smol explain endpoint-invalid",
         ),
         (&["-p", "1", "healthcheck", "tcp://a:1"], "unexpected argument \"tcp://a:1\"; --help shows the options"),
         (&["missing.rs", "other.rs"], "unexpected argument \"other.rs\"; --help shows the options"),
-        (&["--", "missing.rs", "-p"], "unexpected argument \"-p\"; --help shows the options"),
+        (&["explain", "--", "-p"], "unexpected argument \"--\"; --help shows the options"),
+        (&["--offine", "missing.rs"], "invalid option '--offine': did you mean --offline?"),
+        (&["--offline", "build", "--staic"], "invalid option '--staic': did you mean --static?"),
+        (&["vendor", "--moduel", "a"], "invalid option '--moduel': did you mean --module?"),
+        (&["buidl"], "there is no command or file \"buidl\": did you mean build?"),
+        (&["init", "missing.rs"], "there is no command or file \"init\": `micro-smol FILE.rs` serves a file"),
     ];
     for (args, message) in cases {
         let said = failure(&mut micro_smol(Path::new("/"), args), 2);
@@ -421,10 +520,23 @@ fn a_program_is_compiled_as_it_is() {
     let main = "fn main() {\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n";
     let directory = files("program", &[("program.rs", &format!("{HANDLER}{main}"))]);
     let args = ["--debug", "--offline", "--locked", "-w", "2", "program.rs", "-s", "-l", "unix:/a b"];
-    let Output { status, stdout, stderr } = micro_smol(&directory, &args).output().unwrap();
-    assert_eq!(alone(&stderr), "");
-    assert_eq!(text(&stdout), "[\"--listen\", \"unix:/a b\", \"--workers\", \"2\", \"--silent\"]\n");
-    assert!(status.success());
+    let options = r#""--listen", "unix:/a b", "--workers", "2", "--silent""#;
+    for (more, printed) in [(&[][..], ""), (&["--", "-w", "--", "tea"], r#", "--", "-w", "--", "tea""#)] {
+        let Output { status, stdout, stderr } = micro_smol(&directory, &args).args(more).output().unwrap();
+        assert_eq!(alone(&stderr), "");
+        assert_eq!(text(&stdout), format!("[{options}{printed}]\n"));
+        assert!(status.success());
+    }
+}
+
+#[test]
+fn a_service_leaves_what_follows_two_dashes_to_its_program() {
+    let code = HANDLER.replace("\"served\"", "std::env::args().last().unwrap().leak()");
+    let main = "fn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n";
+    let directory = files("program_args", &[("index.rs", &code), ("main.rs", &format!("{code}{main}"))]);
+    for entry in ["index.rs", "main.rs"] {
+        assert_eq!(Service::start(&directory, &[entry, "--", "--tea", "--oolong"]).get(), "--oolong");
+    }
 }
 
 #[test]
@@ -482,7 +594,7 @@ fn a_package_that_cannot_be_served_is_told_why() {
     let newer_fault = "it wants micro-smol ^7.1, but this command serves 0.1: install the one that it wants";
     let cases = [
         (newer, "src/lib.rs", newer_fault),
-        (plain, "src/lib.rs", "it does not name micro-smol: run `cargo add micro-smol`"),
+        (plain, "src/lib.rs", "it does not name micro-smol: add what `micro-smol vendor vendor/micro-smol` prints"),
         (plain, "src/main.rs", "no library could export a handler: add src/lib.rs"),
         ("[workspace]\n", "src/lib.rs", "this is a workspace: name the directory of a member"),
     ];

@@ -223,9 +223,11 @@ fn development_logs_each_error_with_its_causes_indented() {
 }
 
 #[test]
-fn a_4xx_made_by_create_error_shows_no_backtrace() {
+fn an_error_made_by_create_error_is_said_once_and_without_backtrace() {
     for mode in ["", "development"] {
-        let (log, answers) = log_of_paths(mode, &["/client", "/client/from", "/public", "/chain"]);
+        let (log, answers) = log_of_paths(mode, &["/client", "/twice", "/client/from", "/public", "/chain"]);
+        assert!(answers[0].ends_with("\r\n\r\nNo such tea"), "{}", answers[0]);
+        assert!(answers[1].ends_with("\r\n\r\nBroken"), "{}", answers[1]);
         assert!(!log.contains("stack backtrace") && !log.contains("   0: "), "{log}");
         assert!(answers.iter().all(|answer| !answer.contains("   0: ")), "{answers:?}");
     }

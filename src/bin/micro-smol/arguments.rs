@@ -4,6 +4,17 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
+/// The candidate that differs from a word in at most two letters of one place, as a slip of the hand does.
+pub fn nearest<T: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = T>) -> Option<T> {
+    candidates.into_iter().find(|candidate| {
+        let [one, other] = [word, candidate.as_ref()].map(|word| word.trim_start_matches('-').as_bytes());
+        let start = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+        let end = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+        let longer = one.len().max(other.len());
+        start + end >= 3 && start + end + 2 >= longer
+    })
+}
+
 /// What a command was given.
 pub struct Arguments {
     values_max: usize,

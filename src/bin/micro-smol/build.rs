@@ -34,8 +34,13 @@ pub struct BuildRequest {
 impl BuildRequest {
     /// What the arguments of a command ask for.
     pub fn new(arguments: &Arguments) -> Result<Self, String> {
+        let is_debug = arguments.has("--debug") || arguments.has("--dev");
+        BuildRequest::of_profile(arguments, if is_debug { "dev" } else { "release" })
+    }
+
+    /// The same in a profile of cargo, which has one for tests and one that only checks.
+    pub fn of_profile(arguments: &Arguments, profile: &str) -> Result<Self, String> {
         let path = entry::locate(arguments.values.first().map_or(Path::new("."), PathBuf::as_path))?;
-        let profile = if arguments.has("--debug") || arguments.has("--dev") { "dev" } else { "release" };
         let mut cargo = vec![format!("--profile={profile}")];
         cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
@@ -54,7 +59,9 @@ impl BuildRequest {
             return Ok(record);
         }
         let before = self.watch_set();
-        let program = self.compile(&Entry::find(&self.path)?)?;
+        let messages = self.compile(&Entry::find(&self.path)?)?;
+        let executable = messages.iter().find_map(|message| message["executable"].as_str());
+        let program = PathBuf::from(executable.ok_or("cargo has made no executable")?);
         let mut inputs = fingerprint::of(&program, &self.path, self.sources(&program));
         // What has changed meanwhile is not in the executable.
         inputs.iter_mut().for_each(|(path, time)| *time = *before.get(path).unwrap_or(time));
@@ -64,9 +71,22 @@ impl BuildRequest {
         Ok(record)
     }
 
+    /// Has rustc say whether it compiles.
+    pub fn check(&self) -> Result<(), String> {
+        let _lock = cache::lock(&format!("compiling {}", self.path.display()))?;
+        self.compile(&Entry::find(&self.path)?).map(drop)
+    }
+
+    /// Where an executable of it belongs: beside a file, and in a directory.
+    pub fn default_output(&self) -> PathBuf {
+        let name = self.path.file_stem().unwrap_or_default();
+        if self.path.is_dir() { self.path.join(name) } else { self.path.with_file_name(name) }
+    }
+
     /// The files of which rustc has made an executable.
     pub fn sources(&self, program: &Path) -> Vec<PathBuf> {
-        fingerprint::listed(program).into_iter().map(|path| package::original(path, &self.package)).collect()
+        let listed = fingerprint::listed(program).into_iter().map(|path| self.package.join(path));
+        listed.map(|path| package::original(path, &self.package)).collect()
     }
 
     /// The files whose change may make a difference to a build that has failed.
@@ -85,7 +105,8 @@ impl BuildRequest {
         self.package.join(format!("{}.json", cache::key((&self.cargo, self.rustc, variables))))
     }
 
-    fn compile(&self, entry: &Entry) -> Result<PathBuf, String> {
+    /// Returns what rustc has said, if it has compiled.
+    fn compile(&self, entry: &Entry) -> Result<Vec<Value>, String> {
         let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
         command.args(cargo::message_format()).args(&self.cargo);
@@ -96,8 +117,7 @@ impl BuildRequest {
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
         let (is_done, messages) = cargo::compile(command.current_dir(entry.directory()), reworded)?;
-        let executable = messages.iter().find_map(|message| message["executable"].as_str());
-        executable.filter(|_| is_done).map(PathBuf::from).ok_or_else(|| conclude(entry, &messages))
+        if is_done { Ok(messages) } else { Err(conclude(entry, &messages)) }
     }
 
     /// Writes the package. Cargo reads a new manifest once before it compiles, for its errors to name the user's file.

@@ -1,13 +1,13 @@
 //! Runs cargo, and passes on what it and rustc say, of the user's files in place of generated ones.
 
 use std::env;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use micro_smol::serde_json::{self, Value};
 
-use super::terminal;
+use super::{cache, terminal};
 
 /// Cargo, for what a manifest describes.
 pub fn cargo(subcommand: &str, manifest: &Path) -> Command {
@@ -22,14 +22,20 @@ pub fn metadata(manifest: &Path, file: &Path) -> Result<Value, String> {
     command.args(["--no-deps", "--offline", "--format-version", "1"]).current_dir(file.parent().unwrap_or(file));
     let output = command.output().map_err(not_started)?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
-        terminal::show(&renamed(&String::from_utf8_lossy(&output.stderr), manifest, file));
+        // It names a generated manifest by any path that leads there.
+        let end = manifest.strip_prefix(cache::directory()).unwrap_or(manifest).display().to_string();
+        let with_file = |word: &str| word.split_once(&end).map(|(_, rest)| format!("{}{rest}", file.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let words = said.split_inclusive([' ', '`']).map(|word| with_file(word).unwrap_or(word.to_owned()));
+        terminal::show(&words.collect::<String>());
         format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", file.display())
     })
 }
 
 /// The option of cargo by which [`compile`] hears what rustc says.
 pub fn message_format() -> [&'static str; 2] {
-    ["--message-format", if terminal::has_colours() { "json-diagnostic-rendered-ansi" } else { "json" }]
+    let is_coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    ["--message-format", if is_coloured { "json-diagnostic-rendered-ansi" } else { "json" }]
 }
 
 /// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said.
@@ -49,16 +55,4 @@ fn not_started(error: io::Error) -> String {
         io::ErrorKind::NotFound => "cargo was not found: install Rust, or add cargo's directory to PATH; more: micro-smol explain cargo-not-found".to_owned(),
         _ => format!("cannot start cargo: {error}"),
     }
-}
-
-/// A text with a file in place of a manifest, which cargo names by any path that leads there.
-fn renamed(text: &str, manifest: &Path, file: &Path) -> String {
-    let mut names = manifest.components().rev().map(|name| name.as_os_str().to_string_lossy());
-    let (name, directory) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
-    let end = format!("{directory}/{name}");
-    let word = |word: &str| match word.split_once(&end) {
-        Some((_, rest)) => format!("{}{rest}", file.display()),
-        None => word.to_owned(),
-    };
-    text.split_inclusive([' ', '`']).map(word).collect()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use micro_smol::serde_json::Value;
 
+use super::arguments::nearest;
 use super::frontmatter::{HANDLER, Source, refusal};
 use super::package::{dependency, quoted};
 use super::{cache, cargo, vendor};
@@ -27,8 +28,21 @@ pub struct Entry {
 
 /// Finds the file or directory that the command line names.
 pub fn locate(named: &Path) -> Result<PathBuf, String> {
-    let advice = "name a FILE.rs or a directory; more: micro-smol explain entry-not-existent";
-    named.canonicalize().map_err(|error| format!("cannot serve {}: {error}; {advice}", named.display()))
+    let advice = || match meant(named) {
+        Some(file) => format!("did you mean {file}?"),
+        None => "name a FILE.rs or a directory; more: micro-smol explain entry-not-existent".to_owned(),
+    };
+    named.canonicalize().map_err(|error| format!("cannot serve {}: {error}; {}", named.display(), advice()))
+}
+
+/// The Rust file in the place of one that is not there: one of a similar name, or the only one.
+fn meant(named: &Path) -> Option<String> {
+    let directory = named.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let names = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let files: Vec<String> = names.filter(|name| name.ends_with(".rs")).collect();
+    let only = || files.first().filter(|_| files.len() == 1);
+    let file = nearest(&named.file_name()?.to_string_lossy(), &files).or_else(only)?;
+    Some(named.with_file_name(file).display().to_string())
 }
 
 impl Entry {
@@ -42,7 +56,8 @@ impl Entry {
         } else if index.exists() {
             Entry::of_file(index)
         } else {
-            let advice = "name a file, as in `micro-smol hello.rs`; more: micro-smol explain entry-missing";
+            let file = meant(&index).unwrap_or("hello.rs".to_owned());
+            let advice = format!("name a file, as in `micro-smol {file}`; more: micro-smol explain entry-missing");
             Err(format!("there is neither Cargo.toml nor index.rs in {}: {advice}", path.display()))
         }
     }
@@ -58,7 +73,12 @@ impl Entry {
         let source = Source::split(&text).map_err(|fault| refusal(&file, fault))?;
         let (has_main, blank) = (source.has_main(), source.blank_before_handler());
         if !has_main && blank.is_none() {
-            return Err(format!("{name} exports no handler: add {HANDLER}; more: micro-smol explain no-handler"));
+            let functions = source.code.split("fn ").skip(1).filter_map(|function| function.split(['(', '<']).next());
+            let advice = match nearest("handler", functions.filter(|function| *function != "handler")) {
+                Some(near) => format!("did you mean `{near}`? Its name has to be `handler`"),
+                None => format!("add {HANDLER}"),
+            };
+            return Err(format!("{name} exports no handler: {advice}; more: micro-smol explain no-handler"));
         }
         let call = blank.filter(|_| !has_main).map(|blank| (file.clone(), call(&blank, "handler", "handler-type")));
         Entry::new(file, source, call)
@@ -123,7 +143,7 @@ fn dependencies(package: &Value, path: &Path) -> Result<String, String> {
     }
     let micro_smol = list(&package["dependencies"])
         .find(|dependency| dependency["name"] == "micro-smol")
-        .ok_or("it does not name micro-smol: run `cargo add micro-smol`")?;
+        .ok_or("it does not name micro-smol: add what `micro-smol vendor vendor/micro-smol` prints")?;
     let micro_smol = match (micro_smol["path"].as_str(), text(&micro_smol["source"]).strip_prefix("git+")) {
         (Some(path), _) => dependency("micro-smol", "path", path),
         (None, None) => version_dependency(text(&micro_smol["req"]))?,

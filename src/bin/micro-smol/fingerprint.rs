@@ -55,10 +55,11 @@ fn code_directory(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// The files of which an executable was made, as rustc has listed them.
+/// The files of which an executable was made, as rustc has listed them, in the first line.
 pub fn listed(program: &Path) -> Vec<PathBuf> {
     let list = fs::read_to_string(program.with_extension("d")).unwrap_or_default().replace("\\ ", "\0");
-    let files = list.split_once(": ").map_or("", |(_, files)| files).split_whitespace();
+    let line = list.lines().next().unwrap_or_default();
+    let files = line.split_once(": ").map_or("", |(_, files)| files).split_whitespace();
     files.map(|file| file.replace('\0', " ").into()).collect()
 }
 

@@ -16,23 +16,24 @@ mod vendor;
 mod watch;
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
 
 use lexopt::{Arg, Parser};
 use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck};
 
-use arguments::Arguments;
+use arguments::{Arguments, nearest};
 use build::BuildRequest;
 
 const HELP: &str = "\
-Usage: micro-smol [options] [FILE.rs | DIRECTORY]
-
-Serves a file, or the package or index.rs of a directory; by default, this one.
-
-    build [options] [--static] [ENTRY] -o FILE    compile it to one executable
+Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:
+    build [options] [--static] [ENTRY] [-o FILE]  compile it to one executable
+    check [--offline] [--locked] [ENTRY]          only say whether it compiles
+    test [--offline] [--locked] FILE [-- ARGS]    run the tests that it has
     eject [options] ENTRY DIRECTORY               turn a file into a package
     vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
@@ -44,31 +45,83 @@ Serves a file, or the package or index.rs of a directory; by default, this one.
 
 const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on change, log requests, show errors
         --debug, --offline, --locked                         handed to cargo
-    -h, --help, -v, --version
+    -h, --help, -V, --version                  behind a command: what that does
 ";
+
+/// Obeys what follows the name of a command.
+type Command = fn(Parser) -> Outcome;
+
+/// All commands; without one, an entry is served.
+const COMMANDS: [(&str, Command); 9] = [
+    ("build", build),
+    ("cache", cache),
+    ("check", check),
+    ("completions", |parser| pages::print(parser, pages::COMPLETIONS)),
+    ("eject", eject::eject),
+    ("explain", |parser| pages::print(parser, pages::PAGES)),
+    ("healthcheck", healthcheck),
+    ("test", test),
+    ("vendor", vendor::vendor),
+];
+
+/// Options that may also stand before a command, as they have no value that could be mistaken for one.
+const FLAGS: [&str; 8] = ["--debug", "--offline", "--locked", "--silent", "-s", "--static", "--module", "--force"];
 
 /// What makes an executable small, at the price of a longer build.
 const SMALL: [&str; 3] = ["lto=true", "codegen-units=1", "strip=true"];
 
 fn main() -> ExitCode {
-    exit_code(run(Parser::from_env()), &format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}"))
+    let mut args: Vec<OsString> = env::args_os().take_while(|arg| arg != "--").collect();
+    if args.get(1).is_some_and(|arg| arg == "help") {
+        args.remove(1);
+        args.push("--help".into());
+    }
+    let place = 1 + args.iter().skip(1).take_while(|arg| FLAGS.iter().any(|flag| arg == flag)).count();
+    let command = args.get(place).and_then(|arg| COMMANDS.iter().find(|(name, _)| arg == name));
+    let Some((name, command)) = command else {
+        let help = format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}");
+        let outcome = match args.get(place).and_then(|arg| arg.to_str()).and_then(not_a_command) {
+            Some(message) => Err(lexopt::Error::from(message).into()),
+            None => serve(Parser::from_iter(args)),
+        };
+        return exit_code(with_suggestion(outcome, &help), &help);
+    };
+    args.remove(place);
+    let outcome = match program_args().next() {
+        Some(arg) if *name != "test" => Err(lexopt::Error::UnexpectedArgument(arg).into()),
+        _ => command(Parser::from_iter(args)),
+    };
+    let help = pages::manual(name);
+    exit_code(with_suggestion(outcome, &help), &help)
 }
 
-/// Obeys the command line, whose first argument may name a command.
-fn run(mut parser: Parser) -> Outcome {
-    let first = env::args_os().nth(1).unwrap_or_default();
-    let command: fn(Parser) -> Outcome = match first.to_str() {
-        Some("build") => build,
-        Some("cache") => cache,
-        Some("healthcheck") => healthcheck,
-        Some("completions") => |parser| pages::print(parser, pages::COMPLETIONS),
-        Some("eject") => eject::eject,
-        Some("explain") => |parser| pages::print(parser, pages::PAGES),
-        Some("vendor") => vendor::vendor,
-        _ => return serve(parser),
+/// What is wrong with a word that looks like a command, if it is neither one nor a file.
+fn not_a_command(word: &str) -> Option<String> {
+    if !word.chars().all(char::is_alphabetic) || Path::new(word).exists() {
+        return None;
+    }
+    let advice = match nearest(word, COMMANDS.iter().map(|(name, _)| *name)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "`micro-smol FILE.rs` serves a file".to_owned(),
     };
-    parser.next()?;
-    command(parser)
+    Some(format!("there is no command or file {word:?}: {advice}"))
+}
+
+/// What belongs to the program itself, behind `--`.
+fn program_args() -> impl Iterator<Item = OsString> {
+    env::args_os().skip_while(|arg| arg != "--")
+}
+
+/// Says which option was meant instead of one that is not in the help.
+fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
+    let Err(error) = &outcome else { return outcome };
+    let Some(lexopt::Error::UnexpectedOption(option)) = error.downcast_ref() else { return outcome };
+    let mut words = help.split([' ', ',', '[', ']', '\n']).filter(|word| word.starts_with("--"));
+    if ["--help", "--version"].contains(&&**option) {
+        return outcome;
+    }
+    let Some(near) = nearest(option, &mut words) else { return outcome };
+    Err(lexopt::Error::from(format!("invalid option '{option}': did you mean {near}?")).into())
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
@@ -85,11 +138,33 @@ fn serve(parser: Parser) -> Outcome {
         return Ok(watch::watch(&request, &options)?);
     }
     let (program, _) = request.build()?;
-    let error = Command::new(&program).args(options.to_args()).exec();
-    Err(format!("cannot start {}: {error}", program.display()).into())
+    become_program(process::Command::new(program).args(options.to_args()).args(program_args()))
 }
 
-/// `build [options] [--static] [ENTRY] -o FILE`
+/// Returns only if that cannot be.
+fn become_program(command: &mut process::Command) -> Outcome {
+    let error = command.exec();
+    Err(format!("cannot start {}: {error}", command.get_program().display()).into())
+}
+
+/// `test [--offline] [--locked] FILE [-- ARGS]`
+fn test(parser: Parser) -> Outcome {
+    let arguments = Arguments::new(1, &["offline", "locked"]).read(parser)?;
+    let [path] = arguments.all()?;
+    if path.is_dir() {
+        return Err(format!("{} is a directory: `cargo test` tests a package", path.display()).into());
+    }
+    let (program, _) = BuildRequest::of_profile(&arguments, "test")?.build()?;
+    become_program(process::Command::new(program).args(program_args().skip(1)))
+}
+
+/// `check [--offline] [--locked] [ENTRY]`
+fn check(parser: Parser) -> Outcome {
+    let arguments = Arguments::new(1, &["offline", "locked"]).read(parser)?;
+    Ok(BuildRequest::of_profile(&arguments, "check")?.check()?)
+}
+
+/// `build [options] [--static] [ENTRY] [-o FILE]`
 fn build(mut parser: Parser) -> Outcome {
     let mut arguments = Arguments::new(1, &["debug", "offline", "locked", "silent", "static"]);
     let mut output = None;
@@ -100,8 +175,9 @@ fn build(mut parser: Parser) -> Outcome {
             arg => arguments.take(arg)?,
         }
     }
-    let output = output.ok_or_else(|| lexopt::Error::from("say where to put the executable: -o FILE"))?;
     let mut request = BuildRequest::new(&arguments)?;
+    let output = output.unwrap_or_else(|| request.default_output());
+    refuse_to_overwrite(&output)?;
     request.cargo.extend(SMALL.map(|setting| format!("--config=profile.release.{setting}")));
     let (program, _) = request.build()?;
     // By way of another file: one that is running cannot be written to.
@@ -110,6 +186,17 @@ fn build(mut parser: Parser) -> Outcome {
     copied.map_err(|error| format!("cannot write {}: {error}", output.display()))?;
     terminal::print(&format!("{}: {}\n", output.display(), cache::size(&output)));
     Ok(())
+}
+
+/// Refuses to write where something is that is no executable.
+fn refuse_to_overwrite(output: &Path) -> Result<(), String> {
+    let refused =
+        |what: &str| Err(format!("{} is {what}: say where the executable belongs, with -o FILE", output.display()));
+    match fs::metadata(output) {
+        Ok(metadata) if metadata.is_dir() => refused("a directory"),
+        Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refused("a file that is no executable"),
+        _ => Ok(()),
+    }
 }
 
 /// `cache [clear]`

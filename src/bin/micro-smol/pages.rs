@@ -35,6 +35,36 @@ pub const COMPLETIONS: &Pages = &[
     ("zsh", include_str!("../../../completions/micro-smol.zsh")),
 ];
 
+const MANUAL: &str = include_str!("../../../docs/micro-smol.1");
+
+/// What the manual says of a command, and of its options.
+pub fn manual(command: &str) -> String {
+    let about = item(command);
+    let more = if about.contains("[options]") { item("\\-\\-debug") } else { String::new() };
+    format!("Usage: micro-smol {about}{}{more}", if more.is_empty() { "" } else { "\nOptions: " })
+}
+
+/// The item of the manual that begins with a name: a line, and a paragraph.
+fn item(name: &str) -> String {
+    let mut items = MANUAL.split(".TP\n").filter_map(|item| item.strip_prefix("\\fB"));
+    let item = items.find(|item| item.starts_with(name)).unwrap_or_default().split(".SH").next().unwrap_or_default();
+    let plain = ["\\fB", "\\fI", "\\fR", "\\"].iter().fold(item.to_owned(), |text, font| text.replace(font, ""));
+    let (usage, paragraph) = plain.split_once('\n').unwrap_or_default();
+    let words = paragraph.lines().map(|line| match line.split_once(' ') {
+        // Two fonts in one word.
+        Some((".BR" | ".IR", word)) => word.replace(' ', ""),
+        Some((start, rest)) if start.starts_with('.') => rest.to_owned(),
+        _ => line.to_owned(),
+    });
+    let mut text = format!("{usage}\n");
+    for word in words.collect::<Vec<_>>().join(" ").split(' ') {
+        let column = text.len() - text.rfind('\n').map_or(0, |end| end + 1);
+        text += if column + word.len() >= 80 || column == 0 { "\n    " } else { " " };
+        text += word;
+    }
+    text + "\n"
+}
+
 /// Prints the text that the argument names; without one, all names.
 pub fn print(parser: Parser, texts: &Pages) -> Outcome {
     let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();

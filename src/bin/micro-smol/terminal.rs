@@ -1,6 +1,5 @@
 //! What the command prints. A pipe that is closed ends nothing: who has read enough closes it.
 
-use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
@@ -21,13 +20,4 @@ pub fn say(line: impl Display) {
 pub fn show(text: &str) {
     let start = if io::stderr().is_terminal() { CLEAR_LINE } else { "" };
     let _ = io::stderr().write_all(format!("{start}{text}").as_bytes());
-}
-
-/// Whether stderr shows colours, by the rules that cargo goes by.
-pub fn has_colours() -> bool {
-    match env::var("CARGO_TERM_COLOR").as_deref() {
-        Ok("always") => true,
-        Ok("never") => false,
-        _ => io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    }
 }

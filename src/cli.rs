@@ -134,7 +134,7 @@ fn serve_by_options(parser: Parser, handler: Box<dyn Handler>) -> Outcome {
 }
 
 /// Logs each request when it has been answered: its method, its target, the status and how long that took.
-fn logged(handler: Box<dyn Handler>) -> impl Handler {
+pub fn logged(handler: Box<dyn Handler>) -> impl Handler {
     async move |req: Request| {
         let start = Instant::now();
         let (method, path, query) = (req.method(), req.path(), req.query_string());

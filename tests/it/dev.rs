@@ -1,8 +1,9 @@
 //! `micro-smol --dev`, as somebody uses it who edits a service.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -52,15 +53,42 @@ struct Dev {
 }
 
 impl Dev {
+    /// Starts it and waits until there is a service.
     fn start(test: &str, with: &[(&str, &str)], args: &[&str]) -> Self {
         let directory = files(test, with);
         let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
-        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut dev = Dev::of(command.args(args), directory);
+        dev.learn_port();
+        dev
+    }
+
+    /// Starts it on a Unix socket, whose name is known before there is a service.
+    fn start_on_socket(test: &str, with: &[(&str, &str)]) -> Self {
+        let directory = files(test, with);
+        let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "unix:s"]);
+        Dev::of(&mut command, directory)
+    }
+
+    fn of(command: &mut Command, directory: PathBuf) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (stdout, stderr) = (Lines::of(stdout), Lines::of(stderr));
-        let line = stdout.expect("micro-smol: Accepting connections on http://127.0.0.1:");
-        let port = line.rsplit(':').next().unwrap().parse().unwrap();
-        Dev { child, port, stdout, stderr, directory }
+        Dev { child, port: 0, stdout: Lines::of(stdout), stderr: Lines::of(stderr), directory }
+    }
+
+    fn learn_port(&mut self) {
+        let line = self.stdout.expect("micro-smol: Accepting connections on http://127.0.0.1:");
+        self.port = line.rsplit(':').next().unwrap().parse().unwrap();
+    }
+
+    /// The status line, the fields and the content of the response on the Unix socket, once there is one.
+    fn ask_socket(&self) -> String {
+        let start = Instant::now();
+        loop {
+            if let Ok(client) = UnixStream::connect(self.directory.join("s")) {
+                return answer(client, "/").unwrap();
+            }
+            assert!(start.elapsed() < PATIENCE);
+        }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -80,11 +108,16 @@ impl Dev {
     }
 
     /// Ends it, and returns its exit code.
-    fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let code = self.child.wait().unwrap().code();
-        assert!(TcpStream::connect(("127.0.0.1", self.port)).is_err());
+    fn stop(self) -> Option<i32> {
+        let port = self.port;
+        let code = self.end();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
         code
+    }
+
+    fn end(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -96,12 +129,18 @@ impl Drop for Dev {
     }
 }
 
-/// The content of the response, or what came instead of it.
-fn get(mut client: impl Read + Write, target: &str) -> String {
+/// The whole response, if there is one.
+fn answer(mut client: impl Read + Write, target: &str) -> io::Result<String> {
     let mut answer = String::new();
-    let asked = write!(client, "GET {target} HTTP/1.0\r\n\r\n").and_then(|()| client.read_to_string(&mut answer));
-    let content = answer.split_once("\r\n\r\n").map(|(_, content)| content.to_owned());
-    content.unwrap_or_else(|| format!("{asked:?} {answer:?}"))
+    write!(client, "GET {target} HTTP/1.0\r\n\r\n").and_then(|()| client.read_to_string(&mut answer))?;
+    Ok(answer)
+}
+
+/// The content of the response, or what came instead of it.
+fn get(client: impl Read + Write, target: &str) -> String {
+    let answer = answer(client, target);
+    let content = answer.as_ref().ok().and_then(|answer| answer.split_once("\r\n\r\n"));
+    content.map_or_else(|| format!("{answer:?}"), |(_, content)| content.to_owned())
 }
 
 fn answering(content: &str) -> String {
@@ -185,15 +224,108 @@ fn modules_and_dependencies_are_watched_but_data_is_not() {
     assert!(dev.stdout.0.try_recv().is_err(), "it was started more often than changed");
 }
 
+/// A handler that can end its process.
+const MORTAL: &str = r#"
+pub async fn handler(req: micro_smol::Request) -> &'static str {
+    match req.path() {
+        "/exit" => std::process::exit(3),
+        "/abort" => std::process::abort(),
+        _ => "served",
+    }
+}
+"#;
+
 #[test]
-fn a_service_that_ends_is_reported_and_started_by_the_next_change() {
-    let code = "{ std::process::exit(3) }".to_owned();
-    let dying = format!("#![allow(unreachable_code)]\n{}", HANDLER.replace("\"served\"", &code));
+fn requests_learn_how_the_service_has_ended_until_one_starts_it_again() {
+    let dev = Dev::start("mortal", &[("index.rs", MORTAL)], &[]);
+    for (path, end) in [("/exit", "exit status: 3"), ("/abort", "signal: 6 (SIGABRT)")] {
+        dev.get(path);
+        let connect = || TcpStream::connect(("127.0.0.1", dev.port)).unwrap();
+        let mut answers: Vec<String> = Vec::new();
+        while !answers.last().is_some_and(|last| last.ends_with("\r\n\r\nserved")) {
+            answers.push(answer(connect(), "/").unwrap());
+        }
+        answers.pop();
+        assert!(!answers.is_empty());
+        for answer in answers {
+            assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+            assert!(answer.contains(&format!("\r\n\r\nthe service has ended: {end}")), "{answer}");
+        }
+        let line = dev.stderr.expect("has ended");
+        assert!(line.starts_with(&format!("micro-smol: the service has ended: {end}")), "{line}");
+        assert!(line.ends_with("; the next change, or the next request after a second, starts it again"), "{line}");
+    }
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn a_service_that_has_ended_is_started_by_the_next_change() {
+    let dying = HANDLER.replace("\"served\"", "{ std::process::exit(3) }");
+    let dying = format!("#![allow(unreachable_code)]\n{dying}");
     let dev = Dev::start("dying", &[("index.rs", &dying)], &[]);
     dev.get("/");
-    dev.stderr.expect("micro-smol: the service has ended: exit status: 3; the next change starts it again");
+    dev.stderr.expect("the service has ended: exit status: 3");
     dev.write("index.rs", HANDLER);
     dev.expect("served");
+}
+
+#[test]
+fn a_main_that_returns_is_answered_for() {
+    let dev = Dev::start_on_socket("returning", &[("index.rs", "fn main() {}\n")]);
+    // At the second end, a request has started it again.
+    let mut ends = 0;
+    while ends < 2 {
+        let answer = dev.ask_socket();
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\n\r\nthe service has ended: exit status: 0; "), "{answer}");
+        ends += dev.stderr.0.try_iter().filter(|line| line.contains("has ended")).count();
+    }
+    dev.write("index.rs", HANDLER);
+    while !dev.ask_socket().ends_with("\r\n\r\nserved") {}
+}
+
+#[test]
+fn requests_learn_the_compilers_first_error_until_there_is_a_service() {
+    let failing = HANDLER.replace("\"served\"", "first()");
+    let dev = Dev::start_on_socket("first_error", &[("index.rs", &failing)]);
+    let answer = dev.ask_socket();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("\r\ncontent-type: text/plain; charset=utf-8\r\n"), "{answer}");
+    let content = answer.split_once("\r\n\r\n").unwrap().1;
+    assert!(content.starts_with("error[E0425]: cannot find function `first` in this scope\n"), "{content}");
+    assert!(content.contains(&format!("--> {}/index.rs:2:5\n", dev.directory.display())), "{content}");
+    // It waits for the service while that is compiled.
+    dev.write("index.rs", HANDLER);
+    while !dev.ask_socket().ends_with("\r\n\r\nserved") {}
+    assert_eq!(dev.end(), Some(0));
+}
+
+#[test]
+fn what_is_planted_or_left_in_the_temporary_directory_is_neither_used_nor_an_obstacle() {
+    let directory = files("planted", &[("index.rs", HANDLER)]);
+    let (temporary, elsewhere) = (directory.join("temporary"), directory.join("elsewhere"));
+    fs::create_dir(&temporary).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    let script = "ln -s ../elsewhere \"$TMPDIR/micro-smol-$$\" && exec \"$0\" \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, PROGRAM, "--dev", "--offline", "-l", "tcp://127.0.0.1:0"]).current_dir(&directory);
+    command.env("TMPDIR", &temporary).env("XDG_CACHE_HOME", cache()).stdin(Stdio::null());
+    let mut dev = Dev::of(&mut command, directory);
+    dev.learn_port();
+    let planted = format!("micro-smol-{}", dev.child.id());
+    let others = || {
+        let entries = fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap());
+        entries.filter(|entry| *entry.file_name() != *planted).map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let ours = others();
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    let metadata = ours[0].symlink_metadata().unwrap();
+    assert!(metadata.is_dir());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o700);
+    assert_eq!(dev.stop(), Some(0));
+    assert_eq!(others(), Vec::<PathBuf>::new());
+    assert!(temporary.join(&planted).is_symlink());
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
 }
 
 #[test]

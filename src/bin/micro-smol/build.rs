@@ -2,11 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use micro_smol::serde_json::{self, Value};
+use micro_smol::smol::future::block_on;
+use micro_smol::smol::unblock;
 
 use super::arguments::Arguments;
 use super::cache;
@@ -50,18 +52,23 @@ impl BuildRequest {
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
     pub fn build(&self) -> Result<Build, String> {
+        block_on(self.building()).map_err(|error| error.message)
+    }
+
+    /// Does so while others do something else. Cargo is killed if the future is dropped.
+    pub async fn building(&self) -> Result<Build, BuildError> {
         if let Some(record) = self.current() {
             return Ok(record);
         }
-        let _lock = cache::lock(&format!("compiling {}", self.path.display()))?;
+        let _lock = self.lock().await?;
         // Whom we waited for may have compiled it.
         if let Some(record) = self.current() {
             return Ok(record);
         }
         let before = self.watch_set();
-        let messages = self.compile(&Entry::find(&self.path)?)?;
+        let messages = self.compile(&Entry::find(&self.path)?).await?;
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
-        let program = PathBuf::from(executable.ok_or("cargo has made no executable")?);
+        let program = PathBuf::from(executable.ok_or_else(|| "cargo has made no executable".to_owned())?);
         let mut inputs = fingerprint::of(&program, &self.path, self.sources(&program));
         // What has changed meanwhile is not in the executable.
         inputs.iter_mut().for_each(|(path, time)| *time = *before.get(path).unwrap_or(time));
@@ -73,8 +80,16 @@ impl BuildRequest {
 
     /// Has rustc say whether it compiles.
     pub fn check(&self) -> Result<(), String> {
-        let _lock = cache::lock(&format!("compiling {}", self.path.display()))?;
-        self.compile(&Entry::find(&self.path)?).map(drop)
+        let checked = async {
+            let _lock = self.lock().await?;
+            self.compile(&Entry::find(&self.path)?).await
+        };
+        block_on(checked).map(drop).map_err(|error: BuildError| error.message)
+    }
+
+    async fn lock(&self) -> Result<File, String> {
+        let purpose = format!("compiling {}", self.path.display());
+        unblock(move || cache::lock(&purpose)).await
     }
 
     /// Where an executable of it belongs: beside a file, and in a directory.
@@ -106,7 +121,7 @@ impl BuildRequest {
     }
 
     /// Returns what rustc has said, if it has compiled.
-    fn compile(&self, entry: &Entry) -> Result<Vec<Value>, String> {
+    async fn compile(&self, entry: &Entry) -> Result<Vec<Value>, BuildError> {
         let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
         command.args(cargo::message_format()).args(&self.cargo);
@@ -116,8 +131,9 @@ impl BuildRequest {
         command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(self.rustc);
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
-        let (is_done, messages) = cargo::compile(command.current_dir(entry.directory()), reworded)?;
-        if is_done { Ok(messages) } else { Err(conclude(entry, &messages)) }
+        command.current_dir(entry.directory());
+        let (is_done, messages) = cargo::compile(command, reworded).await?;
+        if is_done { Ok(messages) } else { Err(BuildError::new(conclude(entry, &messages), &messages)) }
     }
 
     /// Writes the package. Cargo reads a new manifest once before it compiles, for its errors to name the user's file.
@@ -133,6 +149,35 @@ impl BuildRequest {
             return Err(error);
         }
         Ok(manifest)
+    }
+}
+
+/// Why there is no executable.
+pub struct BuildError {
+    pub message: String,
+    /// The first error of rustc.
+    diagnostic: Option<String>,
+}
+
+impl BuildError {
+    fn new(message: String, messages: &[Value]) -> Self {
+        let mut errors = messages.iter().map(|message| &message["message"]).filter(|error| error["level"] == "error");
+        BuildError { message, diagnostic: errors.find_map(|error| Some(error["rendered"].as_str()?.to_owned())) }
+    }
+
+    /// What to say to who does not see the terminal.
+    pub fn plain(&self) -> String {
+        let text = self.diagnostic.as_ref().unwrap_or(&self.message);
+        // A colour is ESC [ numbers m.
+        let mut parts = text.split("\x1b[");
+        let first = parts.next().unwrap_or_default().to_owned();
+        first + &parts.filter_map(|part| part.split_once('m')).map(|(_, text)| text).collect::<String>()
+    }
+}
+
+impl From<String> for BuildError {
+    fn from(message: String) -> Self {
+        BuildError { message, diagnostic: None }
     }
 }
 

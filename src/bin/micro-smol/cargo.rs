@@ -1,11 +1,14 @@
 //! Runs cargo, and passes on what it and rustc say, of the user's files in place of generated ones.
 
 use std::env;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use micro_smol::serde_json::{self, Value};
+use micro_smol::smol::io::{AsyncBufReadExt, BufReader};
+use micro_smol::smol::process;
+use micro_smol::smol::stream::StreamExt;
 
 use super::{cache, terminal};
 
@@ -38,16 +41,23 @@ pub fn message_format() -> [&'static str; 2] {
     ["--message-format", if is_coloured { "json-diagnostic-rendered-ansi" } else { "json" }]
 }
 
-/// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said.
-pub fn compile(command: &mut Command, reworded: impl Fn(&str) -> String) -> Result<(bool, Vec<Value>), String> {
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(not_started)?;
-    let mut messages = Vec::new();
-    for line in child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).split(b'\n')) {
-        let Ok(message) = line.and_then(|line| Ok(serde_json::from_slice::<Value>(&line)?)) else { continue };
-        message["message"]["rendered"].as_str().into_iter().for_each(|text| terminal::show(&reworded(text)));
+/// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said. Cargo is
+/// killed if the future is dropped.
+pub async fn compile(command: Command, reworded: impl Fn(&str) -> String) -> Result<(bool, Vec<Value>), String> {
+    let mut command = process::Command::from(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(not_started)?;
+    let stdout = child.stdout.take().ok_or("cannot read what cargo says")?;
+    let (mut lines, mut messages) = (BufReader::new(stdout).split(b'\n'), Vec::new());
+    while let Some(line) = lines.next().await {
+        let Ok(mut message) = line.and_then(|line| Ok(serde_json::from_slice::<Value>(&line)?)) else { continue };
+        if let Some(text) = message["message"]["rendered"].as_str().map(&reworded) {
+            terminal::show(&text);
+            message["message"]["rendered"] = text.into();
+        }
         messages.push(message);
     }
-    Ok((child.wait().map_err(not_started)?.success(), messages))
+    Ok((child.status().await.map_err(not_started)?.success(), messages))
 }
 
 fn not_started(error: io::Error) -> String {

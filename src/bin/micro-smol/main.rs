@@ -1,6 +1,7 @@
 //! The command `micro-smol`: has cargo compile one file or package, and becomes the service.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod absence;
 mod arguments;
 mod build;
 mod cache;
@@ -11,6 +12,7 @@ mod fingerprint;
 mod package;
 mod frontmatter;
 mod pages;
+mod services;
 mod terminal;
 mod vendor;
 mod watch;

@@ -1,0 +1,157 @@
+//! The processes of `--dev`, and the sockets on which they serve.
+//!
+//! The sockets stay here, and each service inherits them, so that none of its clients is refused: a service answers
+//! until the next one is ready, and a connection that neither has accepted waits in the kernel. Descriptors are
+//! inherited as the standard input and by their numbers; a service says that it is ready as it says it to systemd.
+
+use std::env;
+use std::fs::{self, DirBuilder};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::iter;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use micro_smol::cli::{BoundListener, Options};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::terminal::say;
+
+/// How often we look whether those that were told to end have ended, and how many times.
+const TICK: Duration = Duration::from_millis(100);
+const PATIENCE_TICKS: usize = 10;
+
+/// The sockets, and who serves them.
+pub struct Services {
+    pub sockets: Vec<BoundListener>,
+    pub options: Options,
+    current: Option<Service>,
+    /// The one that is not ready yet.
+    next: Option<Service>,
+    /// Those that have been told to end, and still answer what they were asked.
+    retired: Vec<Service>,
+    directory: PrivateDirectory,
+    started: usize,
+}
+
+/// A process, and where it says that it is ready.
+struct Service {
+    child: Child,
+    notices: UnixDatagram,
+}
+
+impl Services {
+    pub fn new(options: &Options) -> io::Result<Self> {
+        let (sockets, options) = (options.bind()?, options.clone());
+        let directory = PrivateDirectory::new()?;
+        Ok(Services { sockets, options, current: None, next: None, retired: Vec::new(), directory, started: 0 })
+    }
+
+    /// Starts the next service; one that was not ready is not needed any more.
+    pub fn start(&mut self, program: &Path) -> io::Result<()> {
+        self.started += 1;
+        let notices_path = self.directory.0.join(self.started.to_string());
+        let notices = UnixDatagram::bind(&notices_path)?;
+        notices.set_nonblocking(true)?;
+        let mut command = Command::new(program);
+        command.args(self.options.inherited(&self.sockets).to_args());
+        command.env("MICRO_ENV", "development").env("NOTIFY_SOCKET", notices_path);
+        let (first, others) = self.sockets.split_first().ok_or(io::ErrorKind::NotFound)?;
+        command.stdin(first.socket.try_clone()?);
+        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::empty()))?;
+        let spawned = command.spawn();
+        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::CLOEXEC))?;
+        let unready = self.next.replace(Service { child: spawned?, notices });
+        self.retire(unready);
+        Ok(())
+    }
+
+    /// Lets a service that has become ready take over, and reports those that have ended. Returns what it has reported last.
+    pub fn look(&mut self) -> Option<String> {
+        if let Some(next) = self.next.take_if(|next| next.is_ready()) {
+            let last = self.current.replace(next);
+            self.retire(last);
+        }
+        self.retired.retain_mut(Service::is_running);
+        let mut ended = None;
+        for service in [&mut self.next, &mut self.current] {
+            if let Some(Ok(Some(status))) = service.as_mut().map(|service| service.child.try_wait()) {
+                let advice = "the next change, or the next request after a second, starts it again";
+                let text = format!("the service has ended: {status}; {advice}");
+                say(&text);
+                (*service, ended) = (None, Some(text));
+            }
+        }
+        ended
+    }
+
+    /// Whether there is neither a service nor one that may become ready.
+    pub fn are_gone(&self) -> bool {
+        self.current.is_none() && self.next.is_none()
+    }
+
+    fn retire(&mut self, service: Option<Service>) {
+        service.iter().for_each(|service| service.signal(Signal::TERM));
+        self.retired.extend(service);
+    }
+
+    /// Ends those that have not been told to, by us or, unless we `must_tell`, by who has told us.
+    pub fn end(self, must_tell: bool) -> io::Result<()> {
+        let mut services: Vec<Service> = self.current.into_iter().chain(self.next).collect();
+        services.iter().filter(|_| must_tell).for_each(|service| service.signal(Signal::TERM));
+        for _ in 0..PATIENCE_TICKS {
+            services.retain_mut(Service::is_running);
+            thread::sleep(if services.is_empty() { Duration::ZERO } else { TICK });
+        }
+        for mut service in services {
+            service.signal(Signal::TERM);
+            service.child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Service {
+    fn is_ready(&self) -> bool {
+        let mut notice = [0; 64];
+        let mut notices =
+            iter::from_fn(|| self.notices.recv(&mut notice).ok().map(|length| notice[..length] == *b"READY=1"));
+        notices.any(|is_ready| is_ready)
+    }
+
+    fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Err only if it has ended.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+}
+
+/// A directory that only this user can enter, and whose name nobody can foresee. It is removed when it is dropped.
+struct PrivateDirectory(PathBuf);
+
+impl PrivateDirectory {
+    fn new() -> io::Result<Self> {
+        let name = format!("micro-smol-{:016x}", RandomState::new().build_hasher().finish());
+        let path = env::temp_dir().join(name);
+        let failed =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot make {}: {error}", path.display()));
+        // What is there already, be it a link, is not used.
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
+        Ok(PrivateDirectory(path))
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        // It is in the directory for what may be lost.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -25,7 +25,7 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use futures_lite::future::block_on;
@@ -54,6 +54,10 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 /// long enough for clients that are far away.
 const IDLE_GRACE: Duration = Duration::from_millis(100);
 const IDLE_GRACE_TERM: Duration = Duration::from_secs(2);
+
+/// How long after the first signal another is the same one: a terminal, a shell and `timeout` signal a group of processes, and a
+/// process of it may hand the signal on.
+const SAME_SIGNAL: Duration = Duration::from_millis(250);
 
 /// How much longer than `drain_timeout` a worker may take to say that it has ended, unless a handler blocks it.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
@@ -180,8 +184,9 @@ impl Server {
 
     /// Serves until SIGINT or SIGTERM, then answers the requests that have come and returns.
     ///
-    /// A second signal cuts them. How many connections were cut, then or at the end of `drain_timeout`, is logged. So is a panic,
-    /// by a panic hook that replaces any other.
+    /// A second signal cuts them, unless it comes within 250 ms of the first: those are one, sent to a group of processes. How many
+    /// connections were cut, then or at the end of `drain_timeout`, is logged. So is a panic, by a panic hook that replaces any
+    /// other.
     ///
     /// # Errors
     ///
@@ -236,8 +241,9 @@ impl Server {
                 on_shutdown.await;
                 running.drain(if matches!(signal, Some(Ok(Signal::Term))) { IDLE_GRACE_TERM } else { IDLE_GRACE }).await
             };
+            let first = Instant::now();
             let signalled_again = async {
-                signals.next().await;
+                while signals.next().await.is_some() && first.elapsed() < SAME_SIGNAL {}
                 running.abort().await
             };
             Ok(drained.or(signalled_again).await)

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::cli::{HANDLER, PROGRAM, cache, directory, files, micro_smol};
+use crate::test_service::wait_for;
 
 /// Long enough for a build on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -116,8 +117,18 @@ impl Dev {
     }
 
     fn end(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
+    }
+
+    /// What it prints until its end, but that it had to wait for another test.
+    fn rest(&self) -> Vec<String> {
+        let lines = self.stderr.0.iter().chain(self.stdout.0.iter());
+        lines.filter(|line| !line.starts_with("micro-smol: waiting for ")).collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 }
 
@@ -344,6 +355,97 @@ fn several_endpoints_are_kept() {
     assert!(!socket.exists());
 }
 
+/// A handler that says by a file that it has begun, and waits for another one.
+const GATED: &str = r#"
+pub async fn handler(_: micro_smol::Request) -> &'static str {
+    std::fs::write("begun", "").unwrap();
+    while !std::path::Path::new("go").exists() {
+        micro_smol::smol::Timer::after(std::time::Duration::from_millis(5)).await;
+    }
+    "answered"
+}
+"#;
+
+/// A request that waits for the file, and a connection without one.
+struct InFlight {
+    request: TcpStream,
+    idle: TcpStream,
+}
+
+impl InFlight {
+    /// Asks a service with that handler, and returns when it has begun.
+    fn begin(port: u16, directory: &Path) -> Self {
+        let connect = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut request, idle) = (connect(), connect());
+        request.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        wait_for("the handler", || directory.join("begun").exists().then_some(()));
+        InFlight { request, idle }
+    }
+
+    /// Waits until the service has taken a signal, and closes what is idle.
+    fn wait_for_signal(&mut self) {
+        assert_eq!(self.idle.read(&mut [0]).unwrap_or(0), 0);
+    }
+
+    fn finish(mut self, directory: &Path) {
+        self.wait_for_signal();
+        fs::write(directory.join("go"), "").unwrap();
+        let mut answer = String::new();
+        self.request.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nanswered"), "{answer}");
+    }
+}
+
+#[test]
+fn one_signal_lets_the_request_in_flight_finish_and_prints_nothing() {
+    // `timeout` hands a signal on to the process, and to all of its group.
+    for (test, dev, timeout) in [
+        ("term", "--dev", &[][..]),
+        ("timeout", "--debug", &["timeout", "600"]),
+        ("dev_timeout", "--dev", &["timeout", "600"]),
+    ] {
+        let directory = files(&format!("one_{test}"), &[("index.rs", GATED)]);
+        let words = [timeout, &[PROGRAM, dev, "--offline", "-l", "tcp://127.0.0.1:0"]].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(&directory).env("XDG_CACHE_HOME", cache()).stdin(Stdio::null());
+        let mut dev = Dev::of(&mut command, directory);
+        dev.learn_port();
+        let client = InFlight::begin(dev.port, &dev.directory);
+        dev.signal(Signal::TERM);
+        client.finish(&dev.directory);
+        assert_eq!(dev.child.wait().unwrap().code(), Some(0), "{test}");
+        let lines = dev.rest();
+        assert!(lines.iter().all(|line| line.contains(" GET / 200 ")), "{test}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_cuts_and_says_how_many() {
+    let mut dev = Dev::start("second_signal", &[("index.rs", GATED)], &[]);
+    let mut client = InFlight::begin(dev.port, &dev.directory);
+    dev.signal(Signal::TERM);
+    client.wait_for_signal();
+    let status = wait_for("the end", || {
+        dev.signal(Signal::TERM);
+        dev.child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(client.request.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(dev.rest(), ["micro-smol: 1 connection was cut"]);
+}
+
+#[test]
+fn a_signal_ends_a_build() {
+    let directory = files("endless", &[("index.rs", HANDLER), ("cargo", "#!/bin/sh\necho $$ > pid\nexec sleep 600\n")]);
+    let cargo = directory.join("cargo");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = micro_smol(&directory, &["--dev", "-l", "unix:s"]);
+    let dev = Dev::of(command.env("CARGO", &cargo).env("XDG_CACHE_HOME", directory.join("cache")), directory);
+    let pid = wait_for("a build", || fs::read_to_string(dev.directory.join("pid")).ok()?.trim().parse().ok());
+    assert_eq!(dev.end(), Some(0));
+    wait_for("the end of cargo", || test_kill_process(Pid::from_raw(pid).unwrap()).err());
+}
+
 /// Runs a shell's command line in a terminal of its own, types, and returns what it has shown.
 /// The shell survives Ctrl-C: bash would by itself, dash does not.
 #[cfg(target_os = "linux")]
@@ -376,6 +478,22 @@ fn ctrl_c_ends_both_and_leaves_the_terminal_as_it_was() {
     });
     assert_eq!(rest, ["^Ccode 0", &before]);
     assert!(TcpStream::connect(format!("127.0.0.1:{port}")).is_err());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn one_ctrl_c_lets_the_request_in_flight_finish_and_prints_nothing() {
+    let directory = files("one_ctrl_c", &[("index.rs", GATED)]);
+    let line = format!("{PROGRAM} --dev --offline -H 127.0.0.1 -p 0; echo code $?");
+    let rest = in_terminal(&directory, &line, |shown, keys| {
+        let url = shown.expect("Accepting connections on http://127.0.0.1:");
+        let port = url.trim_end().rsplit(':').next().unwrap().parse().unwrap();
+        let client = InFlight::begin(port, &directory);
+        keys.write_all(b"\x03").unwrap();
+        client.finish(&directory);
+    });
+    assert!(rest[0].starts_with("^C") && rest[0].contains(" GET / 200 "), "{rest:?}");
+    assert_eq!(rest[1..], ["code 0"]);
 }
 
 #[test]

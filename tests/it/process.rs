@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use micro_smol::Limits;
 
 use crate::support::{get, without_date};
+use crate::test_service::wait_for;
 
 /// The executable of an example, which `cargo test` builds beside the tests.
 pub fn example(name: &str) -> PathBuf {
@@ -39,6 +40,15 @@ impl Service {
 
     pub fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Signals until the process has ended, and returns its exit code: signals that come together are one.
+    pub fn signal_until_ended(&mut self, signal: rustix::process::Signal) -> Option<i32> {
+        let status = wait_for("the end of the process", || {
+            self.signal(signal);
+            self.child.try_wait().unwrap()
+        });
+        status.code()
     }
 
     pub fn stderr(&mut self) -> String {
@@ -97,9 +107,8 @@ fn a_second_signal_ends_the_service_at_once() {
     while TcpStream::connect(&service.address).is_ok() {
         std::thread::yield_now();
     }
-    service.signal(rustix::process::Signal::TERM);
     // It has done what it was told; what was cut is counted, and looks it.
-    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    assert_eq!(service.signal_until_ended(rustix::process::Signal::TERM), Some(0));
     let log = service.stderr();
     assert!(log.starts_with("micro-smol: ") && log.ends_with(" cut\n") && log.lines().count() == 1, "{log}");
     let mut rest = Vec::new();

@@ -94,8 +94,7 @@ fn a_second_signal_does_not_wait_for_a_handler_that_blocks_its_thread() {
     service.signal(Signal::TERM);
     supervisor.expect("STOPPING=1");
     let start = Instant::now();
-    service.signal(Signal::TERM);
-    assert!(service.ended().success());
+    assert!(service.signal_until_ended(Signal::TERM).success());
     assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
 }
 
@@ -211,10 +210,27 @@ fn a_response_that_a_second_signal_cuts_ends_in_a_reset() {
     let (mut service, client) = streaming(&supervisor, 2, "60000");
     service.signal(Signal::TERM);
     supervisor.expect("STOPPING=1");
-    service.signal(Signal::TERM);
+    assert!(service.signal_until_ended(Signal::TERM).success());
     assert_reset(client);
-    assert!(service.ended().success());
     assert_eq!(service.stderr(), "micro-smol: 1 connection was cut\n");
+}
+
+#[test]
+fn signals_that_come_together_are_one() {
+    for signals in [[Signal::TERM, Signal::TERM], [Signal::INT, Signal::TERM]] {
+        let supervisor = Supervisor::new("together");
+        let mut service = TestService::start(1, SERVE, &[("NOTIFY_SOCKET", supervisor.path())]);
+        let mut client = service.connect_and_ask();
+        client.write_all(b"POST /file HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n").unwrap();
+        drop(service.connect_and_ask());
+        signals.into_iter().for_each(|signal| service.signal(signal));
+        supervisor.expect("READY=1");
+        supervisor.expect("STOPPING=1");
+        client.write_all(b"x").unwrap();
+        assert!(read_response(&mut client).ends_with("\r\n\r\nx"));
+        assert!(service.ended().success());
+        assert_eq!(service.stderr(), "");
+    }
 }
 
 #[test]
@@ -224,9 +240,8 @@ fn a_worker_that_ends_when_the_second_signal_comes_is_not_said_to_be_blocked() {
         let (mut service, client) = streaming(&supervisor, 8, "60000");
         service.signal(Signal::TERM);
         supervisor.expect("STOPPING=1");
-        service.signal(Signal::TERM);
+        assert!(service.signal_until_ended(Signal::TERM).success());
         assert_reset(client);
-        assert!(service.ended().success());
         assert_eq!(service.stderr(), "micro-smol: 1 connection was cut\n", "round {round}");
     }
 }

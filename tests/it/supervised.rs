@@ -214,8 +214,7 @@ fn it_serves_on_for_a_while_after_it_has_said_that_it_stops() {
     }
     assert_eq!((ask(&address, "/ready").as_str(), healthcheck()), ("503 Stopping", Some(1)));
     assert_eq!(ask(&address, "/"), "200 Hello, world");
-    service.signal(Signal::TERM);
-    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    assert_eq!(service.signal_until_ended(Signal::TERM), Some(0));
 }
 
 #[test]

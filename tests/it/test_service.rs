@@ -162,6 +162,14 @@ impl TestService {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Signals until the process has ended: the signals that come together with the first are one with it.
+    pub fn signal_until_ended(&mut self, signal: Signal) -> ExitStatus {
+        wait_for("the end of the process", || {
+            self.signal(signal);
+            self.child.try_wait().unwrap()
+        })
+    }
+
     /// Waits until the process has ended.
     pub fn ended(&mut self) -> ExitStatus {
         wait_for("the end of the process", || self.child.try_wait().unwrap())

@@ -13,18 +13,20 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::thread;
 use std::time::Duration;
 
+use async_signal::{Signal, Signals};
 use micro_smol::cli::{BoundListener, Options};
+use micro_smol::smol::Timer;
+use micro_smol::smol::future::FutureExt;
+use micro_smol::smol::stream::StreamExt;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 
 use super::terminal::say;
 
-/// How often we look whether those that were told to end have ended, and how many times.
-const TICK: Duration = Duration::from_millis(100);
-const PATIENCE_TICKS: usize = 10;
+/// How often we look whether those that were told to end have ended.
+const TICK: Duration = Duration::from_millis(10);
 
 /// The sockets, and who serves them.
 pub struct Services {
@@ -96,23 +98,26 @@ impl Services {
     }
 
     fn retire(&mut self, service: Option<Service>) {
-        service.iter().for_each(|service| service.signal(Signal::TERM));
+        service.iter().for_each(|service| service.signal(Signal::Term));
         self.retired.extend(service);
     }
 
-    /// Ends those that have not been told to, by us or, unless we `must_tell`, by who has told us.
-    pub fn end(self, must_tell: bool) -> io::Result<()> {
-        let mut services: Vec<Service> = self.current.into_iter().chain(self.next).collect();
-        services.iter().filter(|_| must_tell).for_each(|service| service.signal(Signal::TERM));
-        for _ in 0..PATIENCE_TICKS {
-            services.retain_mut(Service::is_running);
-            thread::sleep(if services.is_empty() { Duration::ZERO } else { TICK });
+    /// Hands a signal on to those that serve, and each other signal to all, until all have ended. A terminal has signalled
+    /// them, too: signals that come together are one.
+    pub async fn end(mut self, signal: Signal, signals: &mut Signals) {
+        self.sockets.clear();
+        let serving = self.current.take().into_iter().chain(self.next.take());
+        self.retired.extend(serving.inspect(|service| service.signal(signal)));
+        while !self.retired.is_empty() {
+            let tick = async {
+                Timer::after(TICK).await;
+                None
+            };
+            if let Some(Ok(another)) = signals.next().or(tick).await {
+                self.retired.iter().for_each(|service| service.signal(another));
+            }
+            self.retired.retain_mut(Service::is_running);
         }
-        for mut service in services {
-            service.signal(Signal::TERM);
-            service.child.wait()?;
-        }
-        Ok(())
     }
 }
 
@@ -129,6 +134,7 @@ impl Service {
     }
 
     fn signal(&self, signal: Signal) {
+        let signal = if signal == Signal::Int { rustix::process::Signal::INT } else { rustix::process::Signal::TERM };
         // Err only if it has ended.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }

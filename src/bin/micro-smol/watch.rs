@@ -22,9 +22,11 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn watch(request: &BuildRequest, options: &Options) -> io::Result<()> {
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     let mut services = Services::new(options)?;
-    let signal = block_on(signals.next().or(follow(request, &mut services)));
-    // A terminal has sent its signal to the services, too.
-    services.end(matches!(signal, Some(Ok(Signal::Term))))
+    block_on(async {
+        let signal = signals.next().or(follow(request, &mut services)).await;
+        services.end(signal.and_then(Result::ok).unwrap_or(Signal::Term), &mut signals).await;
+    });
+    Ok(())
 }
 
 /// Compiles and starts, again and again.

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -242,11 +242,16 @@ impl Options {
         BoundListener::bind_all(&self.endpoints()?, self.sharing)
     }
 
-    /// The same options for a process that inherits sockets: the first as its standard input, others by their numbers.
-    pub fn inherited(&self, sockets: &[BoundListener]) -> Self {
-        let number = |(index, bound): (usize, &BoundListener)| if index == 0 { 0 } else { bound.socket.as_raw_fd() };
+    /// The same options for a process that inherits sockets by their numbers. Where it could not take them, the first is to be its
+    /// standard input, and is returned.
+    pub fn inherited<'a>(&self, sockets: &'a [BoundListener]) -> (Self, Option<&'a OwnedFd>) {
+        let stdin = sockets.first().filter(|first| !first.has_number()).map(|first| &first.socket);
+        let number = |(index, bound): (usize, &BoundListener)| match (index, stdin) {
+            (0, Some(_)) => 0,
+            _ => bound.socket.as_raw_fd(),
+        };
         let endpoints = sockets.iter().enumerate().map(number).map(Endpoint::Descriptor).collect();
-        Options { endpoints, ..self.clone() }
+        (Options { endpoints, ..self.clone() }, stdin)
     }
 
     fn serve(self, handler: Box<dyn Handler>) -> io::Result<()> {

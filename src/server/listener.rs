@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,11 @@ impl BoundListener {
             },
         };
         Ok(BoundListener { socket, endpoint, file: None })
+    }
+
+    /// Whether a process that inherits the socket can take it over by its number: not where the system or a filter forbids it.
+    pub fn has_number(&self) -> bool {
+        descriptor(self.socket.as_raw_fd()).is_ok()
     }
 
     /// The address, if it is TCP.

@@ -340,6 +340,24 @@ fn what_is_planted_or_left_in_the_temporary_directory_is_neither_used_nor_an_obs
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_standard_input_is_the_users() {
+    let line = "{ let mut line = String::new(); std::io::stdin().read_line(&mut line).unwrap(); line }";
+    let reading = HANDLER.replace("&'static str", "String").replace("\"served\"", line);
+    let directory = files("stdin", &[("index.rs", &reading)]);
+    let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
+    let mut dev = Dev::of(command.stdin(Stdio::piped()), directory);
+    dev.learn_port();
+    let mut stdin = dev.child.stdin.take().unwrap();
+    for (edit, line) in ["first\n", "second\n"].into_iter().enumerate() {
+        stdin.write_all(line.as_bytes()).unwrap();
+        assert_eq!(dev.get("/"), line);
+        dev.write("index.rs", &format!("{reading}// {edit}\n"));
+        dev.stdout.expect("Accepting connections");
+    }
+}
+
+#[test]
 fn several_endpoints_are_kept() {
     let directory = directory("endpoint");
     let socket = directory.join("s");

@@ -2,7 +2,8 @@
 //!
 //! The sockets stay here, and each service inherits them, so that none of its clients is refused: a service answers
 //! until the next one is ready, and a connection that neither has accepted waits in the kernel. Descriptors are
-//! inherited as the standard input and by their numbers; a service says that it is ready as it says it to systemd.
+//! inherited by their numbers, because the standard input is the user's, or where that cannot be, the first one as the
+//! standard input. A service says that it is ready as it says it to systemd.
 
 use std::env;
 use std::fs::{self, DirBuilder};
@@ -61,13 +62,14 @@ impl Services {
         let notices = UnixDatagram::bind(&notices_path)?;
         notices.set_nonblocking(true)?;
         let mut command = Command::new(program);
-        command.args(self.options.inherited(&self.sockets).to_args());
-        command.env("MICRO_ENV", "development").env("NOTIFY_SOCKET", notices_path);
-        let (first, others) = self.sockets.split_first().ok_or(io::ErrorKind::NotFound)?;
-        command.stdin(first.socket.try_clone()?);
-        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::empty()))?;
+        let (options, stdin) = self.options.inherited(&self.sockets);
+        command.args(options.to_args()).env("MICRO_ENV", "development").env("NOTIFY_SOCKET", notices_path);
+        if let Some(socket) = stdin {
+            command.stdin(socket.try_clone()?);
+        }
+        self.sockets.iter().try_for_each(|bound| fcntl_setfd(&bound.socket, FdFlags::empty()))?;
         let spawned = command.spawn();
-        others.iter().try_for_each(|other| fcntl_setfd(&other.socket, FdFlags::CLOEXEC))?;
+        self.sockets.iter().try_for_each(|bound| fcntl_setfd(&bound.socket, FdFlags::CLOEXEC))?;
         let unready = self.next.replace(Service { child: spawned?, notices });
         self.retire(unready);
         Ok(())

@@ -22,7 +22,7 @@ use super::into_response::send;
 use super::limits::Limits;
 use super::log::{MODE, Mode, flush_log, log, print, print_all, print_error};
 use super::request::Request;
-pub use super::server::BoundListener;
+pub use super::server::{BoundListener, urls};
 use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
 use healthcheck::parse_target;
 
@@ -254,6 +254,11 @@ impl Options {
         (Options { endpoints, ..self.clone() }, stdin)
     }
 
+    /// Says where it listens, unless it is to be silent.
+    pub fn announce(&self, urls: &[String]) {
+        urls.iter().filter(|_| !self.silent).for_each(|url| print(format_args!("Accepting connections on {url}")));
+    }
+
     fn serve(self, handler: Box<dyn Handler>) -> io::Result<()> {
         let is_stopping = Arc::new(AtomicBool::new(false));
         let bound = self.bind()?;
@@ -263,9 +268,11 @@ impl Options {
         };
         let server = server.with_bound(bound).limits(self.limits.clone());
         let server = self.workers.iter().fold(server, |server, workers| server.workers(workers.get()));
+        // In development, who has opened the sockets has said where they are: `--dev` starts one service after the other.
+        let is_announced = *MODE == Mode::Development && matches!(self.endpoints[..], [Endpoint::Descriptor(_), ..]);
         let on_ready = |urls: &[String]| {
-            for url in urls.iter().filter(|_| !self.silent) {
-                print(format_args!("Accepting connections on {url}"));
+            if !is_announced {
+                self.announce(urls)
             }
         };
         server.run_with(on_ready, async {

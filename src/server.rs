@@ -329,7 +329,7 @@ impl fmt::Debug for Server {
 }
 
 /// The URLs of endpoints. `localhost` may be two sockets, but is one endpoint.
-fn urls(bound: &[BoundListener]) -> Vec<String> {
+pub fn urls(bound: &[BoundListener]) -> Vec<String> {
     let mut urls: Vec<_> = bound.iter().map(|bound| bound.endpoint.url()).collect();
     urls.dedup();
     urls

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,14 +34,19 @@ impl Lines {
 
     /// Waits for a line with these words in it.
     fn expect(&self, words: &str) -> String {
-        let mut others = Vec::new();
+        self.until(words).pop().unwrap()
+    }
+
+    /// All lines up to one with these words in it.
+    fn until(&self, words: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         while let Ok(line) = self.0.recv_timeout(PATIENCE) {
-            if line.contains(words) {
-                return line;
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(words)) {
+                return lines;
             }
-            others.push(line);
         }
-        panic!("{words} is not among {others:#?}")
+        panic!("{words} is not among {lines:#?}")
     }
 }
 
@@ -230,9 +236,9 @@ fn modules_and_dependencies_are_watched_but_data_is_not() {
     let edition = "[package]\nname = \"number\"\nedition = \"2021\"\n";
     dev.write("number/Cargo.toml", edition);
     for _ in 0..3 {
-        dev.stdout.expect("Accepting connections");
+        dev.stderr.expect("micro-smol: reloaded");
     }
-    assert!(dev.stdout.0.try_recv().is_err(), "it was started more often than changed");
+    assert!(dev.stderr.0.try_recv().is_err(), "it was started more often than changed");
 }
 
 /// A handler that can end its process.
@@ -353,7 +359,7 @@ fn the_standard_input_is_the_users() {
         stdin.write_all(line.as_bytes()).unwrap();
         assert_eq!(dev.get("/"), line);
         dev.write("index.rs", &format!("{reading}// {edit}\n"));
-        dev.stdout.expect("Accepting connections");
+        dev.stderr.expect("reloaded");
     }
 }
 
@@ -512,6 +518,54 @@ fn one_ctrl_c_lets_the_request_in_flight_finish_and_prints_nothing() {
     });
     assert!(rest[0].starts_with("^C") && rest[0].contains(" GET / 200 "), "{rest:?}");
     assert_eq!(rest[1..], ["code 0"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_reload_in_a_terminal_shows_no_progress_bar_and_no_second_address() {
+    let directory = files("progress", &[("index.rs", HANDLER)]);
+    let line = format!("{PROGRAM} --dev --offline -H 127.0.0.1 -p 0");
+    in_terminal(&directory, &line, |shown, keys| {
+        let first = shown.until("Accepting connections on ");
+        fs::write(directory.join("index.rs"), answering("other")).unwrap();
+        let lines = [first, shown.until("micro-smol: reloaded")].concat();
+        assert!(lines.iter().any(|line| line.contains("Compiling")), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("Building")), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("Accepting")).count(), 1, "{lines:?}");
+        keys.write_all(b"\x03").unwrap();
+    });
+}
+
+#[test]
+fn a_line_is_written_in_one_piece() {
+    let directory = files("pieces", &[("index.rs", MORTAL)]);
+    // What is written at once to such a socket is read at once.
+    let (stderr, written) = UnixDatagram::pair().unwrap();
+    written.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(OwnedFd::from(stderr)).spawn().unwrap();
+    let stdout = Lines::of(child.stdout.take().unwrap());
+    let mut dev = Dev { child, port: 0, stdout, stderr: Lines::of(io::empty()), directory };
+    let expect = |words: &str| {
+        let mut piece = [0; 10_000];
+        loop {
+            let length = written.recv(&mut piece).unwrap();
+            let text = std::str::from_utf8(&piece[..length]).unwrap();
+            if text.contains(words) {
+                assert!(text.starts_with("micro-smol: ") && text.ends_with('\n'), "{text:?}");
+                return;
+            }
+        }
+    };
+    dev.learn_port();
+    dev.get("/served");
+    expect("GET /served 200");
+    dev.get("/exit");
+    expect("the service has ended: exit status: 3");
+    dev.write("index.rs", HANDLER);
+    expect("reloaded");
+    dev.write("index.rs", &HANDLER.replace("\"served\"", "3"));
+    expect("does not compile; see above");
 }
 
 #[test]

@@ -45,6 +45,8 @@ impl BuildRequest {
         let path = entry::locate(arguments.values.first().map_or(Path::new("."), PathBuf::as_path))?;
         let mut cargo = vec![format!("--profile={profile}")];
         cargo.extend(["--offline", "--locked"].into_iter().filter(|flag| arguments.has(flag)).map(str::to_owned));
+        // Requests are logged on the same terminal.
+        cargo.extend(arguments.has("--dev").then(|| "--config=term.progress.when='never'".to_owned()));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
         Ok(BuildRequest { path, package, cargo, rustc, is_silent: arguments.has("--silent") })

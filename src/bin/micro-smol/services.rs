@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::iter;
+use std::mem;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
-use micro_smol::cli::{BoundListener, Options};
+use micro_smol::cli::{BoundListener, Options, urls};
 use micro_smol::smol::Timer;
 use micro_smol::smol::future::FutureExt;
 use micro_smol::smol::stream::StreamExt;
@@ -40,6 +41,8 @@ pub struct Services {
     retired: Vec<Service>,
     directory: PrivateDirectory,
     started: usize,
+    /// Whether it has been said where they serve.
+    is_announced: bool,
 }
 
 /// A process, and where it says that it is ready.
@@ -51,8 +54,17 @@ struct Service {
 impl Services {
     pub fn new(options: &Options) -> io::Result<Self> {
         let (sockets, options) = (options.bind()?, options.clone());
-        let directory = PrivateDirectory::new()?;
-        Ok(Services { sockets, options, current: None, next: None, retired: Vec::new(), directory, started: 0 })
+        let (retired, directory) = (Vec::new(), PrivateDirectory::new()?);
+        Ok(Services {
+            sockets,
+            options,
+            current: None,
+            next: None,
+            retired,
+            directory,
+            started: 0,
+            is_announced: false,
+        })
     }
 
     /// Starts the next service; one that was not ready is not needed any more.
@@ -70,17 +82,24 @@ impl Services {
         self.sockets.iter().try_for_each(|bound| fcntl_setfd(&bound.socket, FdFlags::empty()))?;
         let spawned = command.spawn();
         self.sockets.iter().try_for_each(|bound| fcntl_setfd(&bound.socket, FdFlags::CLOEXEC))?;
+        self.promote();
         let unready = self.next.replace(Service { child: spawned?, notices });
         self.retire(unready);
         Ok(())
     }
 
-    /// Lets a service that has become ready take over, and reports those that have ended. Returns what it has reported last.
-    pub fn look(&mut self) -> Option<String> {
+    /// Lets a service that has become ready take over.
+    fn promote(&mut self) {
         if let Some(next) = self.next.take_if(|next| next.is_ready()) {
             let last = self.current.replace(next);
             self.retire(last);
+            self.announce();
         }
+    }
+
+    /// Sees which services are ready, and reports those that have ended. Returns what it has reported last.
+    pub fn look(&mut self) -> Option<String> {
+        self.promote();
         self.retired.retain_mut(Service::is_running);
         let mut ended = None;
         for service in [&mut self.next, &mut self.current] {
@@ -92,6 +111,14 @@ impl Services {
             }
         }
         ended
+    }
+
+    fn announce(&mut self) {
+        if !mem::replace(&mut self.is_announced, true) {
+            self.options.announce(&urls(&self.sockets));
+        } else if !self.options.silent {
+            say("reloaded");
+        }
     }
 
     /// Whether there is neither a service nor one that may become ready.

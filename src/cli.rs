@@ -242,6 +242,19 @@ impl Options {
         BoundListener::bind_all(&self.endpoints()?, self.sharing)
     }
 
+    /// Sees whether the endpoints can be opened, and closes them: not those that are inherited, which can be taken only once, nor
+    /// shared ports, where another process would miss the connections.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn probe(&self) -> io::Result<()> {
+        let mut endpoints = self.endpoints()?;
+        let is_shared = self.sharing == Sharing::Shared;
+        endpoints.retain(|endpoint| !is_shared && !matches!(endpoint, Endpoint::Descriptor(_)));
+        BoundListener::bind_all(&endpoints, self.sharing).map(drop)
+    }
+
     /// The same options for a process that inherits sockets by their numbers. Where it could not take them, the first is to be its
     /// standard input, and is returned.
     pub fn inherited<'a>(&self, sockets: &'a [BoundListener]) -> (Self, Option<&'a OwnedFd>) {

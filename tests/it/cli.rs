@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::vendor::success;
 
@@ -540,13 +543,41 @@ fn a_service_leaves_what_follows_two_dashes_to_its_program() {
 }
 
 #[test]
-fn an_address_in_use_is_reported() {
+fn an_address_in_use_is_reported_before_anything_is_compiled() {
     let directory = files("in_use", &[("index.rs", HANDLER)]);
-    let address = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("tcp://{}", address.local_addr().unwrap());
-    let message = "the address is in use: stop what listens there, or choose another port; more: micro-smol explain address-in-use";
-    let mut command = micro_smol(&directory, &["--debug", "--offline", "-l", &endpoint]);
-    assert_fails(&mut command, &format!("cannot listen on {endpoint}: {message}"));
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _unix = UnixListener::bind(directory.join("s")).unwrap();
+    let tcp = (
+        format!("tcp://{}", tcp.local_addr().unwrap()),
+        "the address is in use: stop what listens there, or choose another port; more: micro-smol explain address-in-use",
+    );
+    let unix = (
+        "unix:s".to_owned(),
+        "a server answers there, or it is no socket: stop it, or choose another path; more: micro-smol explain socket-in-use",
+    );
+    for (endpoint, message) in [tcp, unix] {
+        for mode in ["--debug", "--dev"] {
+            let mut command = micro_smol(&directory, &[mode, "--offline", "-l", "tcp://127.0.0.1:0", "-l", &endpoint]);
+            assert_fails(command.env("CARGO", "/missing"), &format!("cannot listen on {endpoint}: {message}"));
+        }
+    }
+}
+
+#[test]
+fn an_address_that_is_free_is_left_as_it_was_until_the_service_starts() {
+    let directory = files("free", &[("index.rs", HANDLER)]);
+    let shared = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseport(&shared, true).unwrap();
+    rustix::net::bind(&shared, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    rustix::net::listen(&shared, 1).unwrap();
+    let shared = TcpListener::from(shared);
+    let endpoint = format!("tcp://{}", shared.local_addr().unwrap());
+    for endpoint in ["unix:s", "tcp://127.0.0.1:0", &endpoint] {
+        let mut command = micro_smol(&directory, &["--offline", "--reuse-port", "-l", endpoint]);
+        let said = failure(command.env("CARGO", "/missing"), 1);
+        assert!(said.contains("cargo was not found"), "{said}");
+    }
+    assert!(!directory.join("s").exists());
 }
 
 /// The manifest of a package that depends on this crate.

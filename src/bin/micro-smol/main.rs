@@ -139,6 +139,7 @@ fn serve(parser: Parser) -> Outcome {
     if arguments.has("--dev") {
         return Ok(watch::watch(&request, &options)?);
     }
+    options.probe()?;
     let (program, _) = request.build()?;
     become_program(process::Command::new(program).args(options.to_args()).args(program_args()))
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,30 @@ fn a_start_without_a_change_runs_no_cargo() {
     // An older file in its place is a change, too.
     File::options().write(true).open(directory.join("other.rs")).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
     asks_cargo("UNRELATED");
+}
+
+#[test]
+fn a_first_compile_without_a_terminal_says_so_and_how_long_it_took() {
+    let directory = files("first_compile", &[("main.rs", "fn main() {}\n")]);
+    let name = directory.join("main.rs");
+    let said = |ours: &str, args: &[&str]| {
+        let ours = directory.join(ours);
+        fs::create_dir_all(ours.join("micro-smol")).unwrap();
+        // The second time it is there.
+        let _ = symlink(cache().join("micro-smol/target").canonicalize().unwrap(), ours.join("micro-smol/target"));
+        let mut command = micro_smol(&directory, &["--debug", "--offline", "-p", "0", "main.rs"]);
+        let Output { status, stderr, .. } = command.args(args).env("XDG_CACHE_HOME", ours).output().unwrap();
+        assert!(status.success());
+        text(&stderr).to_owned()
+    };
+    let first = said("cache", &[]);
+    let (start, end) = first.split_once('\n').unwrap();
+    assert_eq!(start, format!("micro-smol: compiling {}; its dependencies are compiled only once", name.display()));
+    assert!(end.starts_with("micro-smol: compiled in ") && end.ends_with("s\n") && end.lines().count() == 1, "{end}");
+    assert_eq!(said("cache", &[]), "");
+    fs::write(&name, "fn main() {}\n\n").unwrap();
+    assert_eq!(said("cache", &[]), "");
+    assert_eq!(said("other_cache", &["--silent"]), "");
 }
 
 #[test]

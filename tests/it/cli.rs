@@ -99,9 +99,15 @@ pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// What a command said, but that it had to wait for another test.
+/// What a command said, but that it had to wait for another test, and that it compiles.
 pub fn alone(stderr: &[u8]) -> String {
-    text(stderr).split_inclusive('\n').filter(|line| !line.starts_with("micro-smol: waiting for ")).collect()
+    text(stderr).split_inclusive('\n').filter(|line| !is_aside(line)).collect()
+}
+
+/// Whether a line depends on what other tests, or these, have done before.
+pub fn is_aside(line: &str) -> bool {
+    let line = line.strip_prefix("micro-smol: ").unwrap_or_default();
+    ["waiting for ", "compiling ", "compiled in "].iter().any(|start| line.starts_with(start))
 }
 
 /// Expects a command to fail with this code, and returns what it says.

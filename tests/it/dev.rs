@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::cli::{HANDLER, PROGRAM, cache, directory, files, micro_smol};
+use crate::cli::{HANDLER, PROGRAM, cache, directory, files, is_aside, micro_smol};
 use crate::test_service::wait_for;
 
 /// Long enough for a build on a machine that has much else to do.
@@ -127,10 +127,10 @@ impl Dev {
         self.child.wait().unwrap().code()
     }
 
-    /// What it prints until its end, but that it had to wait for another test.
+    /// What it prints until its end, but what depends on other tests.
     fn rest(&self) -> Vec<String> {
         let lines = self.stderr.0.iter().chain(self.stdout.0.iter());
-        lines.filter(|line| !line.starts_with("micro-smol: waiting for ")).collect()
+        lines.filter(|line| !is_aside(line)).collect()
     }
 
     fn signal(&self, signal: Signal) {

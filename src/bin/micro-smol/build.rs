@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use micro_smol::serde_json::{self, Value};
 use micro_smol::smol::future::block_on;
@@ -16,6 +17,7 @@ use super::cargo::{self, cargo};
 use super::entry::{self, Entry};
 use super::fingerprint::{self, Build, Fingerprint};
 use super::package::{self, generate};
+use super::terminal::say;
 
 /// Variables that make another executable of the same code.
 const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"];
@@ -68,7 +70,8 @@ impl BuildRequest {
             return Ok(record);
         }
         let before = self.watch_set();
-        let messages = self.compile(&Entry::find(&self.path)?).await?;
+        let entry = Entry::find(&self.path)?;
+        let messages = self.telling(self.compile(&entry)).await?;
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
         let program = PathBuf::from(executable.ok_or_else(|| "cargo has made no executable".to_owned())?);
         let mut inputs = fingerprint::of(&program, &self.path, self.sources(&program));
@@ -98,6 +101,18 @@ impl BuildRequest {
     pub fn default_output(&self) -> PathBuf {
         let name = self.path.file_stem().unwrap_or_default();
         if self.path.is_dir() { self.path.join(name) } else { self.path.with_file_name(name) }
+    }
+
+    /// Says what is compiled for the first time, and how long that took, to who sees no progress bar.
+    async fn telling<T, E>(&self, compile: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        if self.is_silent || io::stderr().is_terminal() || self.record().exists() {
+            return compile.await;
+        }
+        let start = Instant::now();
+        say(format_args!("compiling {}; its dependencies are compiled only once", self.path.display()));
+        let compiled = compile.await?;
+        say(format_args!("compiled in {:.1?}", start.elapsed()));
+        Ok(compiled)
     }
 
     /// The files of which rustc has made an executable.

@@ -20,7 +20,8 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::handler::{Handler, respond};
 use super::into_response::send;
 use super::limits::Limits;
-use super::log::{MODE, Mode, flush_log, log, print, print_all, print_error};
+use super::log::{MODE, Mode, RequestLog, flush_log, print, print_all, print_error};
+pub use super::log::{is_coloured, is_elsewhere};
 use super::request::Request;
 pub use super::server::{BoundListener, urls};
 use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
@@ -133,14 +134,19 @@ fn serve_by_options(parser: Parser, handler: Box<dyn Handler>) -> Outcome {
     Ok(options.serve(if is_logged { Box::new(logged(handler)) } else { handler })?)
 }
 
-/// Logs each request when it has been answered: its method, its target, the status and how long that took.
+/// Logs each request when it has been answered: the local time, its method, its target, the status, the size of the content if it
+/// is known, how long that took, and the client's address if that is another machine's.
 pub fn logged(handler: Box<dyn Handler>) -> impl Handler {
+    let log = RequestLog::new();
     async move |req: Request| {
         let start = Instant::now();
         let (method, path, query) = (req.method(), req.path(), req.query_string());
-        let line = format!("{method} {path}{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
+        let asked = format!("{method} {path}{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
+        let peer = req.peer_addr().map(|peer| peer.ip()).filter(|ip| is_elsewhere(*ip));
         let response = respond(&handler, req).await;
-        log(format_args!("{line} {} in {:.1?}", u16::from(response.status()), start.elapsed()));
+        let size = response.len().map_or(String::new(), |size| format!(" {size} B"));
+        let from = peer.map_or(String::new(), |peer| format!(" from {peer}"));
+        log.log(&asked, response.status().into(), format_args!("{size} in {:.1?}{from}", start.elapsed()));
         response
     }
 }

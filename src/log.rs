@@ -1,12 +1,15 @@
 //! The log on stderr, and how much it says.
 
+use std::env;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, UdpSocket};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What `MICRO_ENV` says, read once.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub(super) enum Mode {
     Test,
 }
 
-pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match std::env::var("MICRO_ENV").as_deref() {
+pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match env::var("MICRO_ENV").as_deref() {
     Ok("development") => Mode::Development,
     Ok("test") => Mode::Test,
     _ => Mode::Production,
@@ -74,15 +77,59 @@ pub(super) fn print_error(line: impl Display) {
     write(Target::Stderr, &line.to_string());
 }
 
+/// Whether stderr is a terminal whose user has not asked for text without colours (`NO_COLOR`).
+pub fn is_coloured() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The log of requests in development, with the local time.
+pub(super) struct RequestLog {
+    /// How far local time is ahead of UTC, in seconds.
+    utc_offset: i64,
+}
+
+impl RequestLog {
+    /// Asks `date` for the time zone: the standard library knows none, and a file of zones is a table with rules behind it. A
+    /// system without `date` has no zones, either.
+    pub(super) fn new() -> Self {
+        let output = Command::new("date").arg("+%z").stdin(Stdio::null()).stderr(Stdio::null()).output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        // As in -0330.
+        let zone: i64 = text.trim().parse().unwrap_or(0);
+        RequestLog { utc_offset: (zone / 100 * 60 + zone % 100) * 60 }
+    }
+
+    /// Prints what was asked, the status, in its colour on a terminal, and what else is to be said of the response.
+    pub(super) fn log(&self, asked: &str, status: u16, rest: impl Display) {
+        let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let second = i64::try_from(utc).unwrap_or(0) + self.utc_offset;
+        let (hours, minutes, seconds) = (second / 3600 % 24, second / 60 % 60, second % 60);
+        let colour = match status {
+            ..300 => 32,
+            300..400 => 36,
+            400..500 => 33,
+            500.. => 31,
+        };
+        let status = if is_coloured() { format!("\x1b[{colour}m{status}\x1b[0m") } else { status.to_string() };
+        let asked = escaped(asked);
+        write_escaped(Target::Stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {asked} {status}{rest}"));
+    }
+}
+
+/// Whether an address is none of this machine's: those can be bound.
+pub fn is_elsewhere(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_err()
+}
+
 /// Prints text as it is on stdout, if it is read.
 pub(super) fn print_all(text: &str) {
     send(Target::Stdout, text.to_owned());
     flush_log();
 }
 
-/// Writes a line, or counts it if too many wait. Control characters are escaped, but for the line ends of development.
-fn write(target: Target, line: &str) {
-    let mut text = String::from("micro-smol: ");
+/// Control characters are escaped, but for the line ends of development.
+fn escaped(line: &str) -> String {
+    let mut text = String::new();
     for character in line.chars() {
         match character {
             '\n' if *MODE == Mode::Development => text.push('\n'),
@@ -90,6 +137,16 @@ fn write(target: Target, line: &str) {
             _ => text.push(character),
         }
     }
+    text
+}
+
+fn write(target: Target, line: &str) {
+    write_escaped(target, &escaped(line));
+}
+
+/// Writes a line, or counts it if too many wait.
+fn write_escaped(target: Target, line: &str) {
+    let mut text = format!("micro-smol: {line}");
     let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
     if dropped > 0 {
         text.push_str(&format!(" ({dropped} lines before it were dropped)"));

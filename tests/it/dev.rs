@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use micro_smol::cli::is_elsewhere;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::cli::{HANDLER, PROGRAM, cache, directory, files, is_aside, micro_smol};
@@ -193,12 +194,54 @@ fn ten_edits_lose_no_request() {
     assert_eq!(dev.stop(), Some(0));
 }
 
+/// The second of the day in UTC.
+fn second_of_the_day() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % (24 * 60 * 60)
+}
+
 #[test]
-fn a_request_is_logged() {
-    let dev = Dev::start("logged", &[("index.rs", HANDLER)], &[]);
+fn a_request_is_logged_with_the_local_time_and_the_size_of_the_answer() {
+    let directory = files("logged", &[("index.rs", HANDLER)]);
+    let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
+    // Three and a half hours ahead of UTC.
+    let mut dev = Dev::of(command.env("TZ", "XYZ-03:30"), directory);
+    dev.learn_port();
+    let before = second_of_the_day();
     assert_eq!(dev.get("/tea?milk=1"), "served");
     let line = dev.stderr.expect("tea");
-    assert!(line.starts_with("micro-smol: GET /tea?milk=1 200 in ") && line.ends_with('s'), "{line}");
+    let after = second_of_the_day();
+    let (time, rest) = line.strip_prefix("micro-smol: ").unwrap().split_once(' ').unwrap();
+    assert!(rest.starts_with("GET /tea?milk=1 200 6 B in ") && rest.ends_with('s'), "{line}");
+    let numbers: Vec<u64> = time.split(':').map(|number| number.parse().unwrap()).collect();
+    assert!(time.len() == 8 && numbers.len() == 3, "{time}");
+    let day = 24 * 60 * 60;
+    let utc = (numbers[0] * 3600 + numbers[1] * 60 + numbers[2] + day - 12_600) % day;
+    assert!((utc + day - before) % day <= (after + day - before) % day, "{time}, but {before} to {after}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_status_of_a_request_is_coloured_in_a_terminal_unless_the_user_has_none() {
+    for (variable, status) in [("", "\x1b[32m200\x1b[0m"), ("NO_COLOR=1", "200")] {
+        let directory = files(&format!("status{variable}"), &[("index.rs", HANDLER)]);
+        let line = format!("{variable} {PROGRAM} --dev --offline -H 127.0.0.1 -p 0");
+        in_terminal(&directory, &line, |shown, keys| {
+            let url = shown.expect("Accepting connections on http://");
+            let port: u16 = url.trim_end().rsplit(':').next().unwrap().parse().unwrap();
+            get(TcpStream::connect(("127.0.0.1", port)).unwrap(), "/tea");
+            let line = shown.expect("GET /tea");
+            assert!(line.contains(&format!(" GET /tea {status} 6 B in ")), "{line:?}");
+            keys.write_all(b"\x03").unwrap();
+        });
+    }
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_from_ours() {
+    for (address, expected) in [("127.0.0.1", false), ("127.1.2.3", false), ("192.0.2.7", true), ("2001:db8::1", true)]
+    {
+        assert_eq!(is_elsewhere(address.parse().unwrap()), expected, "{address}");
+    }
 }
 
 #[test]
@@ -516,7 +559,7 @@ fn one_ctrl_c_lets_the_request_in_flight_finish_and_prints_nothing() {
         keys.write_all(b"\x03").unwrap();
         client.finish(&directory);
     });
-    assert!(rest[0].starts_with("^C") && rest[0].contains(" GET / 200 "), "{rest:?}");
+    assert!(rest[0].starts_with("^Cmicro-smol: ") && rest[0].contains(" GET / \x1b[32m200\x1b[0m 8 B in "), "{rest:?}");
     assert_eq!(rest[1..], ["code 0"]);
 }
 

@@ -1,10 +1,11 @@
 //! Runs cargo, and passes on what it and rustc say, of the user's files in place of generated ones.
 
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use micro_smol::cli::is_coloured;
 use micro_smol::serde_json::{self, Value};
 use micro_smol::smol::io::{AsyncBufReadExt, BufReader};
 use micro_smol::smol::process;
@@ -37,8 +38,7 @@ pub fn metadata(manifest: &Path, file: &Path) -> Result<Value, String> {
 
 /// The option of cargo by which [`compile`] hears what rustc says.
 pub fn message_format() -> [&'static str; 2] {
-    let is_coloured = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
-    ["--message-format", if is_coloured { "json-diagnostic-rendered-ansi" } else { "json" }]
+    ["--message-format", if is_coloured() { "json-diagnostic-rendered-ansi" } else { "json" }]
 }
 
 /// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said. Cargo is

@@ -36,23 +36,18 @@ pub enum Expectation {
 
 /// Finds the framing of a request by the rules of RFC 9112, 6.3. What two readers might read in two ways is refused.
 pub fn framing(head: &Head) -> Result<Framing, Rejection> {
-    if !head.fields.may_have("content-length") && !head.fields.may_have("transfer-encoding") {
-        return Ok(Framing::None);
-    }
     let mut lengths = head.fields.values("content-length");
-    let length = lengths.next();
-    let codings = transfer_coding(head)?;
-    match (codings, length) {
+    match (transfer_coding(head)?, lengths.next(), lengths.next()) {
         // 3. Two lengths: the ends may disagree where the message stops.
-        (Some(_), Some(_)) => Err(Rejection::bad("Content-Length beside Transfer-Encoding")),
+        (Some(_), Some(_), _) => Err(Rejection::bad("Content-Length beside Transfer-Encoding")),
         // 4. A chunked body.
-        (Some(Chunked), None) => Ok(Framing::Chunked),
+        (Some(Chunked), None, _) => Ok(Framing::Chunked),
         // 5. Content-Length more than once, even if equal: a list of lengths is not a length.
-        (None, Some(_)) if lengths.next().is_some() => Err(Rejection::bad("Content-Length is repeated")),
+        (None, Some(_), Some(_)) => Err(Rejection::bad("Content-Length is repeated")),
         // 6. A valid Content-Length.
-        (None, Some(length)) => content_length(length).map(Framing::Length),
+        (None, Some(length), None) => content_length(length).map(Framing::Length),
         // 7. A request with neither has no body.
-        (None, None) => Ok(Framing::None),
+        (None, None, _) => Ok(Framing::None),
     }
 }
 
@@ -79,29 +74,18 @@ struct Chunked;
 
 /// Transfer-Encoding must be exactly `chunked`, once (RFC 9112, 6.1 and 7).
 fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Rejection> {
-    let mut codings = head.fields.elements("transfer-encoding").peekable();
-    if codings.peek().is_none() {
-        return Ok(None);
-    }
-    if head.version == Version::Http1_0 {
-        return Err(Rejection::bad("Transfer-Encoding in HTTP/1.0"));
-    }
-    let (mut is_known, mut is_chunked) = (true, false);
-    for coding in codings {
-        if is_chunked {
-            return Err(Rejection::bad("chunked is not the last transfer coding"));
+    let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    let codings = || head.fields.elements("transfer-encoding");
+    let Some(first) = codings().next() else { return Ok(None) };
+    match codings().skip(1).last() {
+        _ if head.version == Version::Http1_0 => Err(Rejection::bad("Transfer-Encoding in HTTP/1.0")),
+        None if is_chunked(&first) => Ok(Some(Chunked)),
+        _ if !codings().all(is_token) => Err(Rejection::bad("Transfer-Encoding is malformed")),
+        Some(last) if is_chunked(&last) && codings().filter(is_chunked).count() == 1 => {
+            Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown"))
         }
-        if !is_token(coding) {
-            return Err(Rejection::bad("Transfer-Encoding is malformed"));
-        }
-        is_chunked = coding.eq_ignore_ascii_case(b"chunked");
-        is_known &= is_chunked;
-    }
-    match (is_chunked, is_known) {
-        (true, true) => Ok(Some(Chunked)),
         // 4. What does not end in chunked has no length.
-        (false, _) => Err(Rejection::bad("chunked is not the last transfer coding")),
-        (true, false) => Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown")),
+        _ => Err(Rejection::bad("chunked is not the last transfer coding")),
     }
 }
 
@@ -128,9 +112,6 @@ pub fn persistence(head: &Head) -> Persistence {
 /// Finds what the peer expects. HTTP/1.0 does not know 100 (Continue); no other expectation is known here.
 pub fn expectation(head: &Head) -> Result<Expectation, Rejection> {
     let mut expectation = Expectation::Nothing;
-    if !head.fields.may_have("expect") {
-        return Ok(expectation);
-    }
     for expected in head.fields.elements("expect") {
         if !expected.eq_ignore_ascii_case(b"100-continue") {
             return Err(Rejection::new(StatusCode::ExpectationFailed, "expectation is unknown"));

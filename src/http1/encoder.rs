@@ -48,7 +48,7 @@ impl ResponseHead<'_> {
             }
         }
         if !has_date {
-            DATE.with_borrow_mut(|date| output.extend_from_slice(date.line()));
+            write_date(output);
         }
         match self.framing {
             Framing::Length(length) => {
@@ -194,24 +194,18 @@ impl Chunk {
 }
 
 thread_local! {
-    static DATE: RefCell<DateLine> = const { RefCell::new(DateLine { second: None, text: String::new() }) };
+    /// The field line of Date, and the second for which it was formatted.
+    static DATE: RefCell<(Option<u64>, String)> = const { RefCell::new((None, String::new())) };
 }
 
-/// The field line of Date, formatted once a second and thread.
-struct DateLine {
-    second: Option<u64>,
-    text: String,
-}
-
-impl DateLine {
-    fn line(&mut self) -> &[u8] {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let second = since_epoch.as_secs();
-        if self.second != Some(second) {
+fn write_date(output: &mut Vec<u8>) {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let second = since_epoch.as_secs();
+    DATE.with_borrow_mut(|(formatted, line)| {
+        if formatted.replace(second) != Some(second) {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-            self.text = format!("date: {}\r\n", http_types::other::Date::new(now).value());
-            self.second = Some(second);
+            *line = format!("date: {}\r\n", http_types::other::Date::new(now).value());
         }
-        self.text.as_bytes()
-    }
+        output.extend_from_slice(line.as_bytes());
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
+use std::io::{self, Cursor, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::error::{IntoStatus, Result, Status, with_body_status};
 use super::log::{MODE, Mode};
-use super::response::{Response, ResponseBody};
+use super::response::{Reader, Response, ResponseBody};
 
 const JSON: &str = "application/json; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
@@ -122,8 +122,14 @@ macro_rules! into_response {
 into_response!(Response => Ok);
 into_response!(http_types::Response => |response| Ok(Response::from(response)));
 into_response!(() => |()| Ok(Response::new(StatusCode::NoContent)));
+into_response!(Body => |body| {
+    let mut response = Response::new(StatusCode::Ok);
+    response.set_body(body);
+    Ok(response)
+});
 into_response!(&'static str, String, Cow<'static, str> => |value| Ok(Response::text(StatusCode::Ok, value)));
 into_response!(Vec<u8>, &'static [u8] => |value: Self| bytes(ResponseBody::Bytes(value.into())));
+into_response!(Streamed => |value: Streamed| bytes(ResponseBody::Reader(value.reader, value.length)));
 into_response!(
     serde_json::Value, bool, i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64
     => |value| Json(value).into_response()
@@ -136,14 +142,6 @@ fn bytes(content: impl Into<ResponseBody>) -> Result<Response> {
 impl<const N: usize> IntoResponse for &'static [u8; N] {
     fn into_response(self) -> Result<Response> {
         self.as_slice().into_response()
-    }
-}
-
-impl IntoResponse for Body {
-    fn into_response(self) -> Result<Response> {
-        let mut response = Response::new(StatusCode::Ok);
-        response.set_body(self);
-        Ok(response)
     }
 }
 
@@ -231,8 +229,8 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
 /// assert!(smol::block_on(response.body_string()).unwrap().starts_with("[package]"));
 /// ```
-pub fn stream<R: AsyncRead + Send + 'static>(reader: R) -> Streamed<R> {
-    Streamed { reader, length: None }
+pub fn stream(reader: impl AsyncRead + Send + 'static) -> Streamed {
+    Streamed { reader: Box::pin(reader), length: None }
 }
 
 /// Sends the pieces of a stream, as they come; otherwise as [`stream`].
@@ -254,21 +252,20 @@ pub fn stream<R: AsyncRead + Send + 'static>(reader: R) -> Streamed<R> {
 /// let mut response = smol::block_on(micro_smol::respond(&handler, Request::default()));
 /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "one, two");
 /// ```
-pub fn chunks<S, B>(stream: S) -> Streamed<Pieces<S, B>>
+pub fn chunks<B>(pieces: impl Stream<Item = io::Result<B>> + Send + 'static) -> Streamed
 where
-    S: Stream<Item = io::Result<B>> + Send + 'static,
     B: AsRef<[u8]> + Send + Unpin + 'static,
 {
-    Streamed { reader: Pieces { stream: Box::pin(stream), piece: None, sent: 0 }, length: None }
+    stream(Pieces { stream: Box::pin(pieces), piece: None })
 }
 
 /// Content that is sent as it comes; made by [`stream`] and [`chunks`].
-pub struct Streamed<R> {
-    reader: R,
+pub struct Streamed {
+    reader: Reader,
     length: Option<u64>,
 }
 
-impl<R> Streamed<R> {
+impl Streamed {
     /// Declares the length of the content in bytes, which is sent as Content-Length.
     ///
     /// If there turn out to be more or fewer, the connection is cut.
@@ -288,44 +285,29 @@ impl<R> Streamed<R> {
     }
 }
 
-impl<R: AsyncRead + Send + 'static> IntoResponse for Streamed<R> {
-    fn into_response(self) -> Result<Response> {
-        bytes(ResponseBody::Reader(Box::pin(self.reader), self.length))
-    }
-}
-
-impl<R> fmt::Debug for Streamed<R> {
+impl fmt::Debug for Streamed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streamed").field("length", &self.length).finish_non_exhaustive()
     }
 }
 
 /// The reader of a stream of pieces.
-pub struct Pieces<S, B> {
+struct Pieces<S, B> {
     stream: Pin<Box<S>>,
-    piece: Option<B>,
-    /// How much of the piece has been read.
-    sent: usize,
-}
-
-impl<S, B> fmt::Debug for Pieces<S, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pieces").finish_non_exhaustive()
-    }
+    piece: Option<Cursor<B>>,
 }
 
 impl<S: Stream<Item = io::Result<B>>, B: AsRef<[u8]> + Unpin> AsyncRead for Pieces<S, B> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Pieces { stream, piece, sent } = &mut *self;
         loop {
-            let rest = piece.as_ref().and_then(|piece| piece.as_ref().get(*sent..)).unwrap_or_default();
-            if !rest.is_empty() || buffer.is_empty() {
-                let count = io::Read::read(&mut &*rest, buffer)?;
-                *sent += count;
-                return Poll::Ready(Ok(count));
+            if let Some(piece) = &mut self.piece {
+                let count = piece.read(buffer)?;
+                if count > 0 || buffer.is_empty() {
+                    return Poll::Ready(Ok(count));
+                }
             }
-            match ready!(stream.as_mut().poll_next(cx)) {
-                Some(next) => (*piece, *sent) = (Some(next?), 0),
+            match ready!(self.stream.as_mut().poll_next(cx)) {
+                Some(piece) => self.piece = Some(Cursor::new(piece?)),
                 None => return Poll::Ready(Ok(0)),
             }
         }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use futures_lite::AsyncBufRead;
 use http_types::Body;
-use http_types::headers::{CONTENT_TYPE, Headers};
 use smol::lock::{Mutex, MutexGuard};
 
 use super::error::{Result, invalid};
@@ -152,14 +151,4 @@ impl Rest {
             }
         }
     }
-}
-
-/// Changes the body of an http-types message and leaves its Content-Type, where http-types would make one up.
-pub(super) fn keep_type<M: AsMut<Headers>>(message: &mut M, change: impl FnOnce(&mut M) -> Body) -> Body {
-    let has_type = message.as_mut().get(CONTENT_TYPE).is_some();
-    let replaced = change(message);
-    if !has_type {
-        message.as_mut().remove(CONTENT_TYPE);
-    }
-    replaced
 }

@@ -5,14 +5,14 @@ use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http_types::headers::{HOST, HeaderName};
+use http_types::headers::{CONTENT_TYPE, HOST, HeaderName};
 use http_types::{Body, Extensions, Method, Mime, Url, Version};
 use serde::de::DeserializeOwned;
 use smol::channel::Receiver;
 
 use super::error::{Result, invalid};
 use super::http1::{Head, split_absolute};
-use super::payload::{Payload, keep_type};
+use super::payload::Payload;
 
 /// A request, as its handler gets it.
 ///
@@ -521,7 +521,6 @@ impl fmt::Debug for Request {
 
 impl From<http_types::Request> for Request {
     fn from(mut request: http_types::Request) -> Self {
-        let payload = Payload::from(keep_type(&mut request, http_types::Request::take_body));
         let version = request.version().unwrap_or(Version::Http1_1);
         let url = request.url();
         let authority = url.host_str().map(|host| url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")));
@@ -534,7 +533,7 @@ impl From<http_types::Request> for Request {
         Request {
             head: Arc::new(head),
             context: Arc::new(Context { peer_addr, ..Context::default() }),
-            payload,
+            payload: request.take_body().into(),
             extensions: mem::take(request.ext_mut()),
         }
     }
@@ -544,6 +543,9 @@ impl From<Request> for http_types::Request {
     fn from(mut request: Request) -> Self {
         let mut made = request.to_http_types();
         made.set_peer_addr(request.peer_addr());
+        made.set_body(request.take_body());
+        // http-types has made one up.
+        made.remove_header(CONTENT_TYPE);
         for (name, value) in request.headers() {
             if let Ok(name) = name.parse::<HeaderName>() {
                 made.append_header(name, percent_encoded(value));
@@ -553,7 +555,6 @@ impl From<Request> for http_types::Request {
         if let Some(authority) = request.head.authority() {
             made.insert_header(HOST, authority);
         }
-        keep_type(&mut made, |made| made.replace_body(request.take_body()));
         *made.ext_mut() = request.extensions;
         made
     }

@@ -10,13 +10,12 @@ use std::task::{Context, Poll};
 
 use futures_lite::io::{BufReader, Cursor};
 use futures_lite::{AsyncRead, AsyncWrite};
-use http_types::headers::{HeaderName, HeaderValue};
+use http_types::headers::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_types::{Body, Error, Method, Mime, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::error::{IntoStatus, Result, client_message, reason_phrase};
 use super::http1::{Fields, Head};
-use super::payload::keep_type;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -455,11 +454,11 @@ impl fmt::Debug for Response {
 
 impl From<http_types::Response> for Response {
     fn from(mut response: http_types::Response) -> Self {
-        let body = keep_type(&mut response, http_types::Response::take_body);
-        let mut made = Response::with_content(response.status(), None, body);
+        let mut made = Response::new(response.status());
         for (name, values) in &response {
             values.iter().for_each(|value| made.append_header(name.as_str(), value.as_str()));
         }
+        made.content = response.take_body().into();
         made
     }
 }
@@ -468,13 +467,15 @@ impl From<http_types::Response> for Response {
 impl From<Response> for http_types::Response {
     fn from(mut response: Response) -> Self {
         let mut made = http_types::Response::new(response.status);
+        made.set_body(response.take_body());
+        // http-types has made one up.
+        made.remove_header(CONTENT_TYPE);
         for (name, value) in response.headers() {
             let value = str::from_utf8(value).ok().and_then(|value| value.parse::<HeaderValue>().ok());
             if let (Ok(name), Some(value)) = (name.parse::<HeaderName>(), value) {
                 made.append_header(name, value);
             }
         }
-        keep_type(&mut made, |made| made.replace_body(response.take_body()));
         made
     }
 }

@@ -47,8 +47,8 @@ pub struct Connections {
     next_deadline: Cell<Option<Instant>>,
     /// Wakes whoever waits for the last connection to end.
     drained: Cell<Option<Waker>>,
-    /// Whether a turn is over, so that sockets should be looked at.
-    turn_over: Cell<bool>,
+    /// What is left of the turn of the connection that is polled, or was polled last.
+    turn_bytes: Cell<usize>,
     /// The time of a simulation, in place of the system's.
     simulated_now: Cell<Option<Instant>>,
 }
@@ -93,12 +93,12 @@ impl Connections {
     pub fn register(&self) -> Registration<'_> {
         let entry = Rc::<Entry>::default();
         let key = self.open.borrow_mut().insert(entry.clone());
-        Registration { connections: self, key, entry, turn_bytes: Cell::new(0) }
+        Registration { connections: self, key, entry }
     }
 
-    /// Whether a turn has ended since the last call.
-    pub fn take_turn_over(&self) -> bool {
-        self.turn_over.take()
+    /// Whether the connection that was polled last has used its turn up.
+    pub fn is_turn_over(&self) -> bool {
+        self.turn_bytes.get() == 0
     }
 
     /// Sets the time that deadlines are held against: a simulation's.
@@ -179,28 +179,26 @@ pub struct Registration<'a> {
     connections: &'a Connections,
     key: usize,
     entry: Rc<Entry>,
-    /// What is left of the turn.
-    turn_bytes: Cell<usize>,
 }
 
 impl Registration<'_> {
     pub(super) fn begin_turn(&self) {
-        self.turn_bytes.set(TURN_BYTES);
+        self.connections.turn_bytes.set(TURN_BYTES);
     }
 
     /// Ready while the turn lasts. After that, the task is woken for another one behind the other tasks.
     pub(super) fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.turn_bytes.get() > 0 {
+        if !self.connections.is_turn_over() {
             return Poll::Ready(());
         }
-        self.connections.turn_over.set(true);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Counts a step that has moved so many bytes.
     pub(super) fn count(&self, bytes: usize) {
-        self.turn_bytes.set(self.turn_bytes.get().saturating_sub(bytes.max(STEP_BYTES)));
+        let left = &self.connections.turn_bytes;
+        left.set(left.get().saturating_sub(bytes.max(STEP_BYTES)));
     }
 
     /// Ready when `time` has passed since the first call for this, or since [`progress`](Self::progress).

@@ -70,7 +70,7 @@ pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io:
                 Poll::Ready(()) => tick.set(executor.tick()),
                 Poll::Pending => return Turn::Idle,
             }
-            if connections.take_turn_over() {
+            if connections.is_turn_over() {
                 break;
             }
         }

@@ -142,7 +142,7 @@ impl Rest {
             Rest::None => Poll::Ready(Ok(0)),
             Rest::Received(source) => source.poll_append(cx, to, limit.bytes_above(to.unread().len())),
             Rest::Set(body) => {
-                to.prepare(body.len().unwrap_or(0) as u64);
+                to.prepare(body.len().unwrap_or(0));
                 let read = futures_lite::AsyncRead::poll_read(Pin::new(body), cx, to.room(1))?;
                 read.map(|count| {
                     to.filled(count);

@@ -10,6 +10,11 @@ use super::pipe::PipeWriter;
 use super::registry::Waiting;
 use super::transport::{INPUT_BYTES, Transport};
 
+/// The room for a read of content alone. A read that fills its room doubles that of the next one, because content costs less
+/// the more of it is taken at once.
+const READ_BYTES_MIN: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 512 * 1024;
+
 /// A body of which nothing is left, until [`begin`](Self::begin).
 pub(super) struct RequestBody {
     decoder: Decoder,
@@ -17,11 +22,14 @@ pub(super) struct RequestBody {
     expectation: Expectation,
     /// Where content goes that did not come with the head.
     pipe: Option<PipeWriter>,
+    /// The room for the next read.
+    read_bytes: usize,
 }
 
 impl Default for RequestBody {
     fn default() -> Self {
-        RequestBody { decoder: Decoder::new(Framing::None), expectation: Expectation::Nothing, pipe: None }
+        let decoder = Decoder::new(Framing::None);
+        RequestBody { decoder, expectation: Expectation::Nothing, pipe: None, read_bytes: READ_BYTES_MIN }
     }
 }
 
@@ -45,6 +53,7 @@ impl RequestBody {
             return payload;
         }
         self.decoder = Decoder::new(framing);
+        self.read_bytes = READ_BYTES_MIN;
         // A peer that has begun with the body does not wait.
         self.expectation = if transport.unread().is_empty() { expectation } else { Expectation::Nothing };
         Payload::received(self.pipe.insert(PipeWriter::default()).reader(), length)
@@ -135,7 +144,7 @@ impl RequestBody {
             let wanted = usize::try_from(self.decoder.content_bytes()).unwrap_or(usize::MAX);
             let here = transport.unread().get(..wanted.min(transport.unread().len())).unwrap_or_default();
             if !here.is_empty() {
-                buffer.prepare(wanted as u64);
+                buffer.prepare(wanted.min(self.read_bytes));
                 buffer.append(here, here.len());
                 let taken = here.len();
                 transport.consume(taken);
@@ -181,10 +190,17 @@ impl RequestBody {
         if wanted < INPUT_BYTES {
             return transport.poll_fill(cx, Some(waiting)).map_ok(|_| 0);
         }
-        buffer.prepare(wanted as u64);
+        buffer.prepare(wanted.min(self.read_bytes));
         let room = buffer.room(1);
         let end = room.len().min(wanted);
-        let count = ready!(transport.poll_read(cx, room.get_mut(..end).unwrap_or_default(), Some(waiting)))?;
+        let read = transport.poll_read(cx, room.get_mut(..end).unwrap_or_default(), Some(waiting));
+        if read.is_pending() {
+            buffer.release();
+        }
+        let count = ready!(read)?;
+        if count >= self.read_bytes {
+            self.read_bytes = READ_BYTES_MAX.min(count.saturating_mul(2));
+        }
         buffer.filled(count);
         self.decoder.took_content(count);
         Poll::Ready(Ok(count))

@@ -150,12 +150,15 @@ impl AsyncBufRead for PipeReader {
 
     fn consume(mut self: Pin<&mut Self>, count: usize) {
         self.buffer.consume(count);
+        self.buffer.release();
     }
 }
 
 impl AsyncRead for PipeReader {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
         ready!(self.as_mut().poll_fill_buf(cx))?;
-        Poll::Ready(Ok(self.buffer.read(to)))
+        let count = self.buffer.read(to);
+        self.buffer.release();
+        Poll::Ready(Ok(count))
     }
 }

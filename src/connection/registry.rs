@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(10);
 const CLOSE_GRACE: Duration = Duration::from_millis(100);
 
 /// What a connection does before the other tasks of its worker have their turn: it moves so many bytes, or takes as many
-/// steps as count for them.
+/// steps as count for them. One read of a fast upload may be more.
 const TURN_BYTES: usize = 128 * 1024;
 
 /// The least that a step counts for: a read, a write, a piece of a stream.

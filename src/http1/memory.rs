@@ -10,6 +10,9 @@ use std::mem;
 /// Memory from this size on is kept for reuse.
 const LARGE_BYTES: usize = 64 * 1024;
 
+/// The most memory that is made before bytes have come.
+const PREPARED_BYTES_MAX: usize = 512 * 1024;
+
 /// The least memory of a buffer.
 const BUFFER_BYTES_MIN: usize = 1024;
 
@@ -61,11 +64,18 @@ pub struct Buffer {
 
 impl Buffer {
     /// Makes memory for so many bytes if there is none, but no more than is worth to be made before they have come.
-    pub fn prepare(&mut self, wanted: u64) {
+    pub fn prepare(&mut self, wanted: usize) {
         if self.bytes.is_empty() {
-            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).clamp(BUFFER_BYTES_MIN, LARGE_BYTES);
+            let wanted = wanted.clamp(BUFFER_BYTES_MIN, PREPARED_BYTES_MAX);
             self.bytes = take(wanted);
-            self.room(wanted);
+            self.bytes.resize(self.bytes.len().max(wanted), 0);
+        }
+    }
+
+    /// Leaves large memory to others while there is nothing in it.
+    pub fn release(&mut self) {
+        if self.is_empty() && self.bytes.len() >= LARGE_BYTES {
+            give(self.take_memory());
         }
     }
 

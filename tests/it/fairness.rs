@@ -14,8 +14,9 @@ use micro_smol::smol::io::{AsyncRead, AsyncWrite, repeat};
 use micro_smol::smol::{LocalExecutor, Timer, block_on};
 use micro_smol::{IntoResponse, Limits, Request, Response, Result, buffer, serve_connection, stream};
 
-/// More than a connection moves in a turn, both ways together, and far less than in a second.
-const TURN_BYTES_MAX: usize = 512 * 1024;
+/// More than a connection moves in a turn, both ways together, and far less than in a second: the largest read and what it
+/// follows.
+const TURN_BYTES_MAX: usize = 768 * 1024;
 
 /// More requests, or pieces of a stream, than a turn has.
 const TURN_STEPS_MAX: usize = 1024;

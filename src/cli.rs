@@ -77,11 +77,8 @@ pub fn run(handler: impl Handler) -> ExitCode {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let first = parser.try_raw_args().and_then(|mut args| args.next_if(|arg| arg == "healthcheck"));
     let outcome = if first.is_some() { healthcheck(parser) } else { serve_by_options(parser, Box::new(handler)) };
-    let more_help = "    -h, --help, -V, --version\n";
-    exit_code(
-        outcome,
-        &format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n{OPTIONS_HELP}{more_help}"),
-    )
+    let usage = format!("Usage: {name} [options]\n       {name} healthcheck [URI]\n\n");
+    exit_code(outcome, &format!("{usage}{OPTIONS_HELP}    -h, --help, -V, --version\n"))
 }
 
 /// How a command ends. An error of lexopt means that its arguments are wrong, any other that it failed.
@@ -170,6 +167,8 @@ pub struct Options {
     limit_args: Vec<String>,
     /// Whether nothing but errors is to be printed.
     pub silent: bool,
+    /// What is for the program itself, from `--` on.
+    pub program_args: Vec<OsString>,
 }
 
 impl Options {
@@ -181,24 +180,22 @@ impl Options {
     pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), lexopt::Error>) -> Outcome<Self> {
         let (mut options, mut host, mut port) = (Options::default(), None, None);
         while let Some(arg) = parser.next()? {
-            let name = match arg {
+            let of = match arg {
                 Arg::Short(letter) => format!("-{letter}"),
                 Arg::Long(word) => format!("--{word}"),
                 Arg::Value(_) => String::new(),
             };
             match arg {
-                Arg::Short('p') | Arg::Long("port") => port = Some(parsed(&name, &mut parser, parse_port)?),
-                Arg::Short('H') | Arg::Long("host") => host = Some(parsed(&name, &mut parser, parse_host)?),
-                Arg::Short('l') | Arg::Long("listen") => {
-                    options.endpoints.push(parsed(&name, &mut parser, str::parse)?)
-                }
+                Arg::Short('p') | Arg::Long("port") => port = Some(parsed(&of, &mut parser, parse_port)?),
+                Arg::Short('H') | Arg::Long("host") => host = Some(parsed(&of, &mut parser, parse_host)?),
+                Arg::Short('l') | Arg::Long("listen") => options.endpoints.push(parsed(&of, &mut parser, str::parse)?),
                 Arg::Long("reuse-port") => options.sharing = Sharing::Shared,
-                Arg::Long("ready-path") => options.ready_path = Some(parsed(&name, &mut parser, parse_path)?),
-                Arg::Long("drain-delay") => options.drain_delay = Some(parsed(&name, &mut parser, parse_delay)?),
+                Arg::Long("ready-path") => options.ready_path = Some(parsed(&of, &mut parser, parse_path)?),
+                Arg::Long("drain-delay") => options.drain_delay = Some(parsed(&of, &mut parser, parse_delay)?),
                 Arg::Short('w') | Arg::Long("workers") => {
-                    options.workers = Some(parsed(&name, &mut parser, parse_workers)?)
+                    options.workers = Some(parsed(&of, &mut parser, parse_workers)?)
                 }
-                Arg::Long("limit") => parsed(&name, &mut parser, |text| options.set_limit(text))?,
+                Arg::Long("limit") => parsed(&of, &mut parser, |text| options.set_limit(text))?,
                 Arg::Short('s') | Arg::Long("silent") => options.silent = true,
                 arg => other(arg)?,
             }
@@ -227,6 +224,7 @@ impl Options {
         self.limit_args.iter().for_each(|limit| push("--limit", limit.clone()));
         args.extend((self.sharing == Sharing::Shared).then(|| "--reuse-port".into()));
         args.extend(self.silent.then(|| "--silent".into()));
+        args.extend(self.program_args.clone());
         args
     }
 

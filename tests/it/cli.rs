@@ -508,6 +508,24 @@ fn a_dependency_that_does_not_exist_is_reported() {
 }
 
 #[test]
+fn a_crate_that_is_not_declared_is_told_where_to_stand() {
+    let code = format!("use serde::Serialize;\n#[derive(Serialize)]\nstruct Tea;\n{HANDLER}");
+    let directory =
+        files("undeclared", &[("index.rs", &code), ("rand.rs", &HANDLER.replace("\"served\"", "rand::r()"))]);
+    let cases = [("index.rs", "serde", r#"{ version = "1", features = ["derive"] }"#), ("rand.rs", "rand", r#""*""#)];
+    for (file, name, value) in cases {
+        let what = format!("{}/{file} declares no crate `{name}`", directory.display());
+        let how = format!("put `{name} = {value}` below `[dependencies]`, between `---` lines at the top of the file");
+        let message = format!("{what}: {how}; more: micro-smol explain dependency-undeclared");
+        assert_refused(&directory, file, &["use of unresolved module or unlinked crate"], &message);
+    }
+    let line = r#"serde = { version = "1", features = ["derive"] }"#;
+    fs::write(directory.join("index.rs"), format!("---\n[dependencies]\n{line}\n---\n#![allow(unused)]\n{code}"))
+        .unwrap();
+    assert_eq!(Service::start(&directory, &[]).get(), "served");
+}
+
+#[test]
 fn a_closed_pipe_changes_no_exit_code() {
     let directory = files("closed_pipe", &[("index.rs", &format!("{HANDLER}fn three() -> u8 {{\n    \"3\"\n}}\n"))]);
     let codes = |args: &[&str], code: i32| {

@@ -61,6 +61,7 @@ fn each_page_is_reached_by_a_message_of_its_own() {
         leads_to("frontmatter-invalid", &[("index.rs", "---\n")], &[], as_usual),
         leads_to("manifest-invalid", &[("index.rs", &broken)], &[], as_usual),
         leads_to("manifest-invalid", &[("Cargo.toml", "a")], &[], as_usual),
+        leads_to("dependency-undeclared", &[("index.rs", &HANDLER.replace("\"served\"", "rand::r()"))], &[], as_usual),
         leads_to("dependency-unreachable", &[("index.rs", &unknown)], &[], as_usual),
         leads_to("port-invalid", index, &["-p", "http"], as_usual),
         leads_to("endpoint-invalid", index, &["-l", "3000"], as_usual),

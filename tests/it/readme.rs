@@ -2,9 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cli::{Service, files, manifest, text};
+use crate::cli::{Service, files, manifest, micro_smol, text};
 use crate::shells::has;
 use crate::support::without_date;
+use crate::vendor::success;
 
 const README: &str = include_str!("../../README.md");
 
@@ -43,6 +44,16 @@ fn its_first_program_is_served_and_answers_as_shown() {
         let output = Command::new("sh").args(["-c", &ask]).stderr(Stdio::null()).output().unwrap();
         let shown = answer.trim_end().replace('\n', "\r\n");
         assert_eq!(without_date(text(&output.stdout)), without_date(&shown));
+    }
+}
+
+#[test]
+fn its_files_with_dependencies_compile() {
+    let blocks = blocks("rust,ignore");
+    assert_eq!(blocks.len(), README.matches("\n#[derive(").count(), "an example that needs serde does not say so");
+    for block in blocks {
+        let directory = files("readme_file", &[("index.rs", block)]);
+        assert_eq!(success(&mut micro_smol(&directory, &["check", "--offline"])), "");
     }
 }
 

@@ -204,6 +204,12 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
     if let Some(refusal) = cache::full(&entry.target_directory) {
         return refusal;
     }
+    if let Some(name) = undeclared(messages).filter(|_| entry.path == entry.file) {
+        let value = if name == "serde" { r#"{ version = "1", features = ["derive"] }"# } else { r#""*""# };
+        let advice =
+            format!("put `{name} = {value}` below `[dependencies]`, between `---` lines at the top of the file");
+        return format!("{path} declares no crate `{name}`: {advice}; more: micro-smol explain dependency-undeclared");
+    }
     if !messages.is_empty() {
         return format!("{path} does not compile; see above");
     }
@@ -214,4 +220,10 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
         None => format!("cargo cannot build {path}; see above"),
     };
     format!("{what}; more: micro-smol explain dependency-unreachable")
+}
+
+/// The first name that rustc takes for that of a crate, and does not know.
+fn undeclared(messages: &[Value]) -> Option<&str> {
+    let texts = messages.iter().filter_map(|message| message["message"]["rendered"].as_str());
+    texts.filter_map(|text| text.split_once("unlinked crate `")).find_map(|(_, rest)| rest.split('`').next())
 }

@@ -118,22 +118,20 @@ fn program_args() -> impl Iterator<Item = OsString> {
 fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
     let Err(error) = &outcome else { return outcome };
     let Some(lexopt::Error::UnexpectedOption(option)) = error.downcast_ref() else { return outcome };
-    let mut words = help.split([' ', ',', '[', ']', '\n']).filter(|word| word.starts_with("--"));
-    if ["--help", "--version"].contains(&&**option) {
-        return outcome;
-    }
-    let Some(near) = nearest(option, &mut words) else { return outcome };
+    let words = help.split([' ', ',', '[', ']', '\n']).filter(|word| word.starts_with("--"));
+    let Some(near) = nearest(option, words).filter(|near| near != option) else { return outcome };
     Err(lexopt::Error::from(format!("invalid option '{option}': did you mean {near}?")).into())
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
 fn serve(parser: Parser) -> Outcome {
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
-    let options = Options::parse(parser, |arg| match arg {
+    let mut options = Options::parse(parser, |arg| match arg {
         Arg::Short('d') => arguments.take(Arg::Long("dev")),
         arg => arguments.take(arg),
     })?;
     options.endpoints()?;
+    options.program_args = program_args().collect();
     let mut request = BuildRequest::new(&arguments)?;
     request.is_silent = options.silent;
     if arguments.has("--dev") {
@@ -141,7 +139,7 @@ fn serve(parser: Parser) -> Outcome {
     }
     options.probe()?;
     let (program, _) = request.build()?;
-    become_program(process::Command::new(program).args(options.to_args()).args(program_args()))
+    become_program(process::Command::new(program).args(options.to_args()))
 }
 
 /// Returns only if that cannot be.

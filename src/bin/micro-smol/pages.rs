@@ -15,6 +15,7 @@ pub const PAGES: &Pages = &[
     ("address-in-use", include_str!("../../../errors/address-in-use.md")),
     ("cache-not-writable", include_str!("../../../errors/cache-not-writable.md")),
     ("cargo-not-found", include_str!("../../../errors/cargo-not-found.md")),
+    ("dependency-undeclared", include_str!("../../../errors/dependency-undeclared.md")),
     ("dependency-unreachable", include_str!("../../../errors/dependency-unreachable.md")),
     ("endpoint-invalid", include_str!("../../../errors/endpoint-invalid.md")),
     ("entry-missing", include_str!("../../../errors/entry-missing.md")),

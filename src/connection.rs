@@ -1,12 +1,11 @@
 //! One connection: read a head, let the handler respond, write the response, persist or close.
 //!
 //! The connection owns its stream. While the handler runs and while its response is written, one function does all else:
-//! [`RequestBody::poll_receive`] brings content to its reader, which may be in another task, and watches the peer.
+//! [`Connection::poll_receive`] brings content to its reader, which may be in another task, and watches the peer.
 
 mod registry;
 mod transport;
 mod pipe;
-mod body;
 mod upgraded;
 
 use std::borrow::Cow;
@@ -17,21 +16,23 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use futures_lite::io::Cursor;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Method, StatusCode, Version};
 
 use super::error::BodyError;
 use super::handler::{Handler, respond};
-use super::http1::{self, Chunk, Framing, Head, More, Persistence, Rejection, ResponseHead, give};
+use super::http1::{
+    self, Buffer, Chunk, Decoder, Expectation, Framing, Head, More, Persistence, Rejection, ResponseHead, give,
+};
 use super::limits::Limits;
 use super::log::log;
+use super::payload::Payload;
 use super::request::{Context, Request};
-use super::response::{Duplex, Reader, Response, ResponseBody, Upgrade};
-use body::RequestBody;
+use super::response::{Reader, Response, ResponseBody};
+use pipe::PipeWriter;
 use registry::{REQUEST_BYTES, Waiting};
 use transport::Transport;
-use upgraded::{Lent, UpgradedStream};
+use upgraded::serve_upgraded;
 
 pub use registry::timeout;
 pub use registry::{Connections, Registration};
@@ -101,8 +102,8 @@ pub async fn serve_stream(
     limits: &Limits,
 ) -> io::Result<()> {
     let transport = Transport::new(stream, registration, limits);
-    let connection =
-        Connection { transport, body: RequestBody::default(), context: Arc::new(context), registration, limits };
+    let decoder = Decoder::new(Framing::None);
+    let connection = Connection { transport, decoder, pipe: None, context: Arc::new(context) };
     let mut served = pin!(connection.run(handler));
     poll_fn(|cx| {
         registration.begin_turn();
@@ -113,10 +114,11 @@ pub async fn serve_stream(
 
 struct Connection<'a> {
     transport: Transport<'a>,
-    body: RequestBody,
+    /// How far the body of the last request has been read.
+    decoder: Decoder,
+    /// Where its content goes, if some did not come with the head.
+    pipe: Option<PipeWriter>,
     context: Arc<Context>,
-    registration: &'a Registration<'a>,
-    limits: &'a Limits,
 }
 
 /// What the response to a request depends on.
@@ -144,15 +146,15 @@ impl Connection<'_> {
             };
             let upgrade = response.take_upgrade();
             let (framing, persistence) = self.encode(context, &response, upgrade.is_some());
-            if let Some(content) = self.encode_content(&mut response)
-                && let Err(error) = self.write_content(framing, content).await?
-            {
-                return self.cut(framing, error).await;
-            }
+            self.write_content(framing, response.take_content()).await?;
             match (persistence, upgrade) {
                 // The rest of a body is no part of another protocol.
-                (Persistence::Upgrade, Some(upgrade)) if self.body.is_done() => return self.upgrade(upgrade).await,
-                (Persistence::Persist, _) if self.body.is_over() || self.discard_body().await? => {}
+                (Persistence::Upgrade, Some(upgrade)) if self.decoder.is_done() => {
+                    self.send(b"").await?;
+                    serve_upgraded(&mut self.transport, upgrade).await;
+                    return self.close().await;
+                }
+                (Persistence::Persist, _) if self.discard_body().await? => {}
                 _ => return self.close().await,
             }
         }
@@ -161,7 +163,7 @@ impl Connection<'_> {
 
     /// Reads until there is a head, or a reason to reject it; `None` if the peer has ended, or the server is to end.
     fn poll_head(&mut self, cx: &mut TaskContext<'_>, waiting: Waiting) -> Poll<io::Result<Option<ReadHead>>> {
-        ready!(self.registration.poll_turn(cx));
+        ready!(self.transport.registration.poll_turn(cx));
         let transport = &mut self.transport;
         if transport.output_bytes() > BATCH_BYTES {
             ready!(transport.poll_send(cx, &mut &[][..]))?;
@@ -175,7 +177,7 @@ impl Connection<'_> {
             ready!(transport.poll_send(cx, &mut &[][..]))?;
             let waiting = if transport.unread().is_empty() { waiting } else { Waiting::Head };
             let rejection = match transport.poll_fill(cx, Some(waiting)) {
-                Poll::Pending => return self.registration.poll_ending(cx).map(|()| Ok(None)),
+                Poll::Pending => return self.transport.registration.poll_ending(cx).map(|()| Ok(None)),
                 Poll::Ready(Ok(0)) => Rejection::bad("head ends early"),
                 Poll::Ready(Ok(_)) => continue,
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
@@ -192,17 +194,35 @@ impl Connection<'_> {
     fn accept(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
         let (framing, expectation) = (http1::framing(&head)?, http1::expectation(&head)?);
         let (method, version, persistence) = (head.method, head.version, http1::persistence(&head));
-        self.registration.count(REQUEST_BYTES);
-        self.registration.progress(|waiting| matches!(waiting, Waiting::Request | Waiting::Head));
-        let payload = self.body.begin(framing, expectation, &mut self.transport);
+        self.transport.registration.count(REQUEST_BYTES);
+        self.transport.registration.progress(&[Waiting::Request, Waiting::Head]);
+        let payload = self.begin_body(framing, expectation);
         let request = Request::received(head, self.context.clone(), payload);
         Ok((ResponseContext { method, version, persistence }, request))
+    }
+
+    /// Begins the body behind a head. Its content is in the input already, or comes by a pipe.
+    fn begin_body(&mut self, framing: Framing, expectation: Expectation) -> Payload {
+        let length = match framing {
+            Framing::None | Framing::Close => return Payload::default(),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        };
+        let count = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+        if let Some(whole) = self.transport.unread().get(..count) {
+            let payload = Payload::Whole(whole.to_vec());
+            self.transport.consume(count);
+            return payload;
+        }
+        self.decoder = Decoder::new(framing);
+        self.transport.begin_body(expectation);
+        Payload::received(self.pipe.insert(PipeWriter::default()).reader(), length)
     }
 
     /// Makes the response to a head that is not accepted. Nothing of it is believed but that it was a HEAD. Where the
     /// message ends is not known, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
-        self.body.cut();
+        self.decoder.cut();
         let head = self.transport.last_head().cloned().unwrap_or_default();
         let context =
             ResponseContext { method: head.method, version: Version::Http1_1, persistence: Persistence::Close };
@@ -221,7 +241,7 @@ impl Connection<'_> {
                 if let Poll::Ready(Err(error)) = self.transport.poll_send(cx, &mut &[][..]) {
                     return Poll::Ready(Err(error));
                 }
-                ready!(self.body.poll_receive(cx, &mut self.transport))?;
+                ready!(self.poll_receive(cx))?;
             }
         })
         .await
@@ -234,10 +254,23 @@ impl Connection<'_> {
                 if let Poll::Ready(sent) = self.transport.poll_send(cx, &mut more) {
                     return Poll::Ready(sent);
                 }
-                ready!(self.body.poll_receive(cx, &mut self.transport))?;
+                ready!(self.poll_receive(cx))?;
             }
         })
         .await
+    }
+
+    /// What goes on while the handler runs or a response is written: content goes to its reader; if there is none, some input
+    /// is kept, and a peer that is gone is an error. Ready when a reader in the same task has to be polled again.
+    fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        let Connection { transport, decoder, pipe, .. } = self;
+        if let Some(pipe) = pipe
+            && let Some(filled) = pipe.poll_fill(cx, |cx, to| transport.poll_content(cx, Waiting::Body, decoder, to))
+        {
+            return filled;
+        }
+        transport.registration.progress(&[Waiting::Body]);
+        transport.poll_gone(cx)
     }
 
     /// Writes the head of a response to the output, and returns how its content ends and whether the connection persists.
@@ -245,70 +278,59 @@ impl Connection<'_> {
         let ResponseContext { method, version, persistence } = context;
         let framing = http1::response_framing(method, version, response.status(), response.content.length());
         // A response that is read from the request has asked for its body.
-        let reads_body = matches!(response.content, ResponseBody::Reader(..)) && self.body.has_reader();
+        let reads_body = matches!(response.content, ResponseBody::Reader(..))
+            && self.pipe.as_ref().is_some_and(PipeWriter::has_reader);
         if reads_body {
-            self.body.write_continue(&mut self.transport);
+            self.transport.write_continue();
         }
-        let leaves_too_much = !reads_body && self.body.leaves_too_much(self.limits.unread_bytes_max);
-        let persistence = match self.registration.is_draining() || leaves_too_much {
+        let leaves_too_much = self.transport.end_expectation() == Expectation::Continue
+            || !reads_body && !self.decoder.may_end_within(self.transport.limits.unread_bytes_max);
+        let persistence = match self.transport.registration.is_draining() || leaves_too_much {
             _ if switches => Persistence::Upgrade,
             true => Persistence::Close,
             false => persistence,
         };
-        self.body.forbid_continue();
         let (content_type, fields) = (response.content_type, &response.fields);
         let head = ResponseHead { status: response.status(), content_type, fields, framing, version, persistence };
         (framing, head.encode(self.transport.output()))
     }
 
-    /// Writes small content behind its head, where it leaves with the next response or when the connection waits. Returns
-    /// other content.
-    fn encode_content(&mut self, response: &mut Response) -> Option<ResponseBody> {
-        match response.take_content() {
-            ResponseBody::Omitted(_) => None,
+    /// Writes content. Small content leaves with its head, and both with the next response or when the connection waits.
+    async fn write_content(&mut self, framing: Framing, content: ResponseBody) -> io::Result<()> {
+        match content {
+            ResponseBody::Omitted(_) => {}
             ResponseBody::Bytes(bytes) if bytes.len() <= SMALL_BYTES => {
                 self.transport.output().extend_from_slice(&bytes);
-                None
             }
-            content => Some(content),
-        }
-    }
-
-    /// Writes content. The inner error is that of its reader.
-    async fn write_content(&mut self, framing: Framing, content: ResponseBody) -> io::Result<io::Result<()>> {
-        self.transport.begin_message(framing);
-        let head = self.transport.last_head().cloned().unwrap_or_default();
-        let written = match content {
-            ResponseBody::Reader(reader, _) => self.write_stream(framing, reader).await?,
-            ResponseBody::Omitted(_) => Ok(()),
             ResponseBody::Bytes(bytes) => {
+                self.transport.begin_message(framing);
                 self.send(&bytes).await?;
+                self.transport.end_message(framing);
                 if let Cow::Owned(bytes) = bytes {
                     give(bytes);
                 }
-                Ok(())
             }
-        };
-        match &written {
-            Ok(()) => self.transport.end_message(framing),
-            // That the peer has not sent its body is no fault of the server's.
-            Err(error) if BodyError::among(error).is_some() => {}
-            Err(error) => log(format_args!("{head}: the response was cut: {error}")),
+            ResponseBody::Reader(reader, _) => {
+                let head = self.transport.last_head().cloned().unwrap_or_default();
+                self.transport.begin_message(framing);
+                if let Err(error) = self.write_stream(framing, reader).await? {
+                    return self.cut(&head, framing, error).await;
+                }
+                self.transport.end_message(framing);
+            }
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Writes what a reader yields, as it comes. The inner error is the reader's.
     async fn write_stream(&mut self, framing: Framing, mut reader: Reader) -> io::Result<io::Result<()>> {
-        let (mut chunk, registration) = (Chunk::new(framing), self.registration);
+        let (mut chunk, registration) = (Chunk::new(framing), self.transport.registration);
         loop {
             let filled = self.drive(|cx| poll_fill_chunk(cx, &mut chunk, &mut reader, registration)).await?;
-            let framed = match filled {
-                Ok(more) => {
-                    chunk.frame(self.transport.output(), more).map(|bytes| (bytes, more)).map_err(io::Error::other)
-                }
-                Err(error) => Err(error),
-            };
+            let framed = filled.and_then(|more| {
+                let bytes = chunk.frame(self.transport.output(), more).map_err(io::Error::other)?;
+                Ok((bytes, more))
+            });
             match framed {
                 Ok((bytes, More::Follows)) => self.send(bytes).await?,
                 Ok((bytes, More::Ends)) => return self.send(bytes).await.map(Ok),
@@ -317,8 +339,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Ends the connection within a message. Where its end is the end of the message, only a reset tells the peer.
-    async fn cut(&mut self, framing: Framing, error: io::Error) -> io::Result<()> {
+    /// Ends the connection within a message, whose reader has failed. Where its end is the end of the message, only a reset
+    /// tells the peer.
+    async fn cut(&mut self, head: &Head, framing: Framing, error: io::Error) -> io::Result<()> {
+        // That the peer has not sent its body is no fault of the server's.
+        if BodyError::among(&error).is_none() {
+            log(format_args!("{head}: the response was cut: {error}"));
+        }
         if framing != Framing::Close {
             self.close().await?;
             self.transport.end_message(framing);
@@ -328,59 +355,47 @@ impl Connection<'_> {
 
     /// Drops what the handler has left of the body, and returns whether the next request can be read.
     async fn discard_body(&mut self) -> io::Result<bool> {
-        self.body.end_pipe();
-        if self.body.is_done() {
+        self.pipe = None;
+        if self.decoder.is_done() {
             return Ok(true);
         }
         self.send(b"").await?;
-        let mut left = self.limits.unread_bytes_max;
-        poll_fn(|cx| match self.body.poll_discard(cx, &mut self.transport, &mut left) {
-            Poll::Pending => self.registration.poll_ending(cx).map(|()| Ok(false)),
-            discarded => discarded,
+        let (mut left, mut dropped) = (self.transport.limits.unread_bytes_max, Buffer::default());
+        poll_fn(|cx| {
+            loop {
+                let content = match self.transport.poll_content(cx, Waiting::Rest, &mut self.decoder, &mut dropped)? {
+                    Poll::Pending => return self.transport.registration.poll_ending(cx).map(|()| Ok(false)),
+                    Poll::Ready(content) => content,
+                };
+                match (content, left.checked_sub(dropped.unread().len())) {
+                    (Ok(More::Ends), Some(_)) => return Poll::Ready(Ok(true)),
+                    (Ok(More::Follows), Some(rest)) => left = rest,
+                    _ => return Poll::Ready(Ok(false)),
+                }
+                dropped.consume(usize::MAX);
+            }
         })
         .await
     }
 
-    /// Serves the protocol that the connection was upgraded to. If the server is to end, the future finds the end of what it
-    /// reads.
-    async fn upgrade(&mut self, upgrade: Upgrade) -> io::Result<()> {
-        self.send(b"").await?;
-        // Until the stream is taken back, the connection has one that is at its end.
-        let (mut stream, mut input): (Box<dyn Duplex>, _) = (Box::new(Cursor::new(Vec::new())), Default::default());
-        self.transport.swap(&mut stream, &mut input);
-        let upgraded = Lent(UpgradedStream::new(stream, input, self.limits.write_timeout));
-        let mut served = upgrade(Box::new(upgraded.0.clone()));
-        poll_fn(|cx| {
-            if self.registration.poll_ending(cx).is_ready() {
-                upgraded.0.end();
-            }
-            served.as_mut().poll(cx)
-        })
-        .await;
-        if let Some((mut stream, mut input)) = upgraded.0.take() {
-            self.transport.swap(&mut stream, &mut input);
-        }
-        self.close().await
-    }
-
     /// Ends the connection so that the peer can read the last response, even if it is still sending (RFC 9112, 9.6).
     async fn close(&mut self) -> io::Result<()> {
-        self.body.end_pipe();
+        self.pipe = None;
         self.send(b"").await?;
         poll_fn(|cx| self.transport.poll_close(cx)).await?;
-        let mut is_sending = !self.transport.unread().is_empty() || !self.body.is_done();
-        let start = self.registration.now();
+        let mut is_sending = !self.transport.unread().is_empty() || !self.decoder.is_done();
+        let start = self.transport.registration.now();
         poll_fn(|cx| {
             let mut room = [0; DISCARD_BYTES];
             loop {
                 // Pending would not mean that nothing has come.
-                ready!(self.registration.poll_turn(cx));
+                ready!(self.transport.registration.poll_turn(cx));
                 match self.transport.poll_read(cx, &mut room, Some(Waiting::Linger)) {
-                    Poll::Ready(Ok(1..)) if self.registration.now() - start < LINGER_TIME => {
+                    Poll::Ready(Ok(1..)) if self.transport.registration.now() - start < LINGER_TIME => {
                         is_sending = true;
-                        self.transport.progress(Waiting::Linger);
+                        self.transport.registration.progress(&[Waiting::Linger]);
                     }
-                    Poll::Pending if is_sending => return self.registration.poll_ending(cx),
+                    Poll::Pending if is_sending => return self.transport.registration.poll_ending(cx),
                     _ => return Poll::Ready(()),
                 }
             }

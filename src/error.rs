@@ -171,6 +171,7 @@ pub(super) struct BodyError {
 }
 
 impl BodyError {
+    pub(super) const EARLY_END: BodyError = BodyError::malformed("message body ends early");
     pub(super) const TOO_SLOW: BodyError = BodyError { status: StatusCode::RequestTimeout, reason: "too slow" };
     pub(super) const ANSWERED: BodyError =
         BodyError { status: StatusCode::InternalServerError, reason: "the request has been answered" };

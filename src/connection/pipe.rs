@@ -9,11 +9,19 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use atomic_waker::AtomicWaker;
 use futures_lite::{AsyncBufRead, AsyncRead};
 
 use super::super::error::BodyError;
-use super::super::http1::Buffer;
+use super::super::http1::{Buffer, More};
 use super::super::payload::Source;
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    reader: AtomicWaker,
+    connection: AtomicWaker,
+}
 
 #[derive(Default)]
 struct State {
@@ -23,8 +31,6 @@ struct State {
     wanted_bytes: usize,
     /// How the content has ended.
     end: Option<Result<(), BodyError>>,
-    reader: Option<Waker>,
-    connection: Option<Waker>,
 }
 
 impl State {
@@ -34,47 +40,54 @@ impl State {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The connection's end.
 #[derive(Default)]
-pub(super) struct PipeWriter(Arc<Mutex<State>>);
+pub(super) struct PipeWriter(Arc<Shared>);
 
 impl PipeWriter {
     pub(super) fn reader(&self) -> PipeReader {
-        PipeReader { state: self.0.clone(), buffer: Buffer::default() }
+        PipeReader { shared: self.0.clone(), buffer: Buffer::default() }
     }
 
     pub(super) fn has_reader(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Has `read` append content for as long as the reader waits for more; it returns how the content has ended, if it has.
+    /// Has `read` append content for as long as the reader waits for more.
     ///
     /// Returns `None` if the reader does not wait; the task is woken when it does. Ready when a reader in the same task has
-    /// to be polled again.
+    /// to be polled again, or with an error of the stream.
     pub(super) fn poll_fill(
         &self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&mut Context<'_>, &mut Buffer) -> Poll<Option<Result<(), BodyError>>>,
-    ) -> Option<Poll<()>> {
+        mut read: impl FnMut(&mut Context<'_>, &mut Buffer) -> Poll<io::Result<Result<More, BodyError>>>,
+    ) -> Option<Poll<io::Result<()>>> {
         loop {
-            let mut state = lock(&self.0);
+            let mut state = lock(&self.0.state);
             if state.wanted_bytes == 0 || !self.has_reader() {
-                state.connection = Some(cx.waker().clone());
+                self.0.connection.register(cx.waker());
                 return None;
             }
-            let Poll::Ready(end) = read(cx, &mut state.buffer) else { return Some(Poll::Pending) };
-            state.end = end;
+            let Poll::Ready(content) = read(cx, &mut state.buffer) else { return Some(Poll::Pending) };
+            state.end = match content {
+                Ok(Ok(More::Follows)) => None,
+                Ok(Ok(More::Ends)) => Some(Ok(())),
+                Ok(Err(fault)) => Some(Err(fault)),
+                Err(error) => {
+                    state.end = Some(Err(BodyError::EARLY_END));
+                    return Some(Poll::Ready(Err(error)));
+                }
+            };
             if state.is_enough(state.wanted_bytes) {
                 state.wanted_bytes = 0;
-                let reader = state.reader.take();
                 // Wake outside the lock: a waker may run any code.
                 drop(state);
-                match reader {
-                    Some(reader) if reader.will_wake(cx.waker()) => return Some(Poll::Ready(())),
+                match self.0.reader.take() {
+                    Some(reader) if reader.will_wake(cx.waker()) => return Some(Poll::Ready(Ok(()))),
                     reader => reader.into_iter().for_each(Waker::wake),
                 }
             }
@@ -84,35 +97,27 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        state.end.get_or_insert(Err(BodyError::ANSWERED));
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
+        lock(&self.0.state).end.get_or_insert(Err(BodyError::ANSWERED));
+        self.0.reader.wake();
     }
 }
 
 /// The reader's end.
 pub(super) struct PipeReader {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
     /// What was taken from the pipe and not read.
     buffer: Buffer,
 }
 
 /// Waits for so many bytes, and takes what has come then: nothing at the end.
-fn poll_take(
-    state: &Mutex<State>,
-    cx: &mut Context<'_>,
-    to: &mut Buffer,
-    wanted_bytes: usize,
-) -> Poll<io::Result<usize>> {
-    let mut state = lock(state);
+fn poll_take(shared: &Shared, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
+    let mut state = lock(&shared.state);
     if !state.is_enough(wanted_bytes) {
         state.wanted_bytes = wanted_bytes;
-        state.reader = Some(cx.waker().clone());
-        // Within one task the connection is polled next anyway.
-        let connection = state.connection.take().filter(|connection| !connection.will_wake(cx.waker()));
+        shared.reader.register(cx.waker());
         drop(state);
+        // Within one task the connection is polled next anyway.
+        let connection = shared.connection.take().filter(|connection| !connection.will_wake(cx.waker()));
         connection.into_iter().for_each(Waker::wake);
         return Poll::Pending;
     }
@@ -131,19 +136,19 @@ fn poll_take(
 
 impl Source for PipeReader {
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
-        poll_take(&self.state, cx, to, wanted_bytes)
+        poll_take(&self.shared, cx, to, wanted_bytes)
     }
 
     fn stop_waiting(&mut self) {
-        lock(&self.state).wanted_bytes = 0;
+        lock(&self.shared.state).wanted_bytes = 0;
     }
 }
 
 impl AsyncBufRead for PipeReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let PipeReader { state, buffer } = self.get_mut();
+        let PipeReader { shared, buffer } = self.get_mut();
         if buffer.is_empty() {
-            ready!(poll_take(state, cx, buffer, 1))?;
+            ready!(poll_take(shared, cx, buffer, 1))?;
         }
         Poll::Ready(Ok(buffer.unread()))
     }

@@ -223,9 +223,9 @@ impl Registration<'_> {
         self.entry.wake_later(cx)
     }
 
-    /// Notes that what was waited for has happened: the time for more of it has not begun.
-    pub(super) fn progress(&self, happened: impl FnOnce(Waiting) -> bool) {
-        if self.entry.deadline.get().is_some_and(|(waiting, _)| happened(waiting)) {
+    /// Notes that something has happened: if it was waited for, the time for more of it has not begun.
+    pub(super) fn progress(&self, happened: &[Waiting]) {
+        if self.entry.deadline.get().is_some_and(|(waiting, _)| happened.contains(&waiting)) {
             self.entry.deadline.set(None);
         }
     }

@@ -1,5 +1,5 @@
 //! [`Transport`]: the stream of a connection with what has been read of it and what is still to be written, within the
-//! time that the peer may take.
+//! time that the peer may take. It reads heads and content, and does not know what is done with them.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -11,13 +11,19 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::super::http1::{Buffer, Framing, Head, Rejection};
+use super::super::error::BodyError;
+use super::super::http1::{Buffer, Decoder, Expectation, Framing, Head, More, Rejection};
 use super::super::limits::Limits;
 use super::super::response::Duplex;
 use super::registry::{Registration, Waiting};
 
 /// What is read from the stream at once, unless content goes to its reader.
-pub(super) const INPUT_BYTES: usize = 8 * 1024;
+const INPUT_BYTES: usize = 8 * 1024;
+
+/// The room for a read of content alone. A read that fills its room doubles that of the next one, because content costs less
+/// the more of it is taken at once.
+const READ_BYTES_MIN: usize = 64 * 1024;
+const READ_BYTES_MAX: usize = 512 * 1024;
 
 /// How long a peer may pause that still sends after the last response.
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
@@ -56,16 +62,18 @@ pub type Stream = (Box<dyn Duplex>, Option<Box<dyn Socket>>);
 pub(super) struct Transport<'a> {
     stream: Box<dyn Duplex>,
     socket: Option<Box<dyn Socket>>,
-    registration: &'a Registration<'a>,
-    limits: &'a Limits,
+    pub(super) registration: &'a Registration<'a>,
+    pub(super) limits: &'a Limits,
+    /// What the peer waits for before it sends the body.
+    expectation: Expectation,
+    /// The room for the next read of content alone.
+    read_bytes: usize,
     memory: Option<Box<Memory>>,
     /// The head that was read last.
     head: Option<Arc<Head>>,
     /// How much of the output is written.
     written: usize,
     is_flushed: bool,
-    /// Whether the stream has not been able to flush at once.
-    is_flushing: bool,
     is_within_message: bool,
     /// Whether the peer has said that it sends no more.
     is_ended: bool,
@@ -78,11 +86,12 @@ impl<'a> Transport<'a> {
             socket,
             registration,
             limits,
+            expectation: Expectation::Nothing,
+            read_bytes: READ_BYTES_MIN,
             memory: None,
             head: None,
             written: 0,
             is_flushed: true,
-            is_flushing: false,
             is_within_message: false,
             is_ended: false,
         }
@@ -94,15 +103,6 @@ impl<'a> Transport<'a> {
 
     pub(super) fn consume(&mut self, count: usize) {
         self.memory().input.consume(count);
-    }
-
-    /// Counts a step of the turn that is neither a read nor a write.
-    pub(super) fn count_step(&self) {
-        self.registration.count(0);
-    }
-
-    pub(super) fn is_ended(&self) -> bool {
-        self.is_ended
     }
 
     /// Takes a head off the input; `None` while some of it is missing.
@@ -125,6 +125,103 @@ impl<'a> Transport<'a> {
         self.head.as_ref()
     }
 
+    /// Notes what the peer waits for before it sends the body; a peer that has begun with it does not wait.
+    pub(super) fn begin_body(&mut self, expectation: Expectation) {
+        self.read_bytes = READ_BYTES_MIN;
+        self.expectation = if self.unread().is_empty() { expectation } else { Expectation::Nothing };
+    }
+
+    /// What the peer still waits for. 100 (Continue) is not written any more: the head of the final response follows.
+    pub(super) fn end_expectation(&mut self) -> Expectation {
+        mem::replace(&mut self.expectation, Expectation::Nothing)
+    }
+
+    /// Tells a peer that waits for it to send the body (RFC 9110, 10.1.1).
+    pub(super) fn write_continue(&mut self) {
+        if self.end_expectation() == Expectation::Continue {
+            self.output().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// Appends content to the buffer, and returns whether more follows. The inner error is a fault of the message.
+    pub(super) fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: Waiting,
+        decoder: &mut Decoder,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<Result<More, BodyError>>> {
+        let start = buffer.unread().len();
+        loop {
+            match self.take_content(decoder, buffer) {
+                Ok(More::Follows) if buffer.unread().len() == start => {}
+                taken => return Poll::Ready(Ok(taken)),
+            }
+            if self.expectation == Expectation::Continue {
+                self.write_continue();
+                // Output that the peer does not take must not keep the rest of its request from being read.
+                if let Poll::Ready(Err(error)) = self.poll_send(cx, &mut &[][..]) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            let read = ready!(self.poll_more(cx, waiting, decoder, buffer));
+            self.registration.progress(&[Waiting::Body]);
+            match read {
+                Ok(0) => decoder.cut(),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    decoder.cut();
+                    return Poll::Ready(Ok(Err(BodyError::TOO_SLOW)));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Moves content that has come from the input to the buffer, and returns whether more follows.
+    fn take_content(&mut self, decoder: &mut Decoder, buffer: &mut Buffer) -> Result<More, BodyError> {
+        loop {
+            let skipped = decoder.skip_framing(self.unread());
+            self.consume(skipped.map_err(|rejection| BodyError::malformed(rejection.reason))?);
+            let count = decoder.content_within(self.unread().len());
+            if count == 0 {
+                return Ok(if decoder.is_done() { More::Ends } else { More::Follows });
+            }
+            buffer.prepare(decoder.content_within(self.read_bytes));
+            buffer.append(self.unread().get(..count).unwrap_or_default(), count);
+            self.consume(count);
+            decoder.took_content(count);
+            self.registration.count(0);
+        }
+    }
+
+    /// Reads more of a body: content straight to the buffer if much follows, else input. 0 bytes at the end of the stream.
+    fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        waiting: Waiting,
+        decoder: &mut Decoder,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        if decoder.content_within(INPUT_BYTES) < INPUT_BYTES {
+            return self.poll_fill(cx, Some(waiting));
+        }
+        buffer.prepare(decoder.content_within(self.read_bytes));
+        let room = buffer.room(1);
+        let end = decoder.content_within(room.len());
+        let read = self.poll_read(cx, room.get_mut(..end).unwrap_or_default(), Some(waiting));
+        if read.is_pending() {
+            buffer.release();
+        }
+        let count = ready!(read)?;
+        if count >= self.read_bytes {
+            self.read_bytes = READ_BYTES_MAX.min(count.saturating_mul(2));
+        }
+        buffer.filled(count);
+        decoder.took_content(count);
+        Poll::Ready(Ok(count))
+    }
+
     /// Bytes that are written when the connection next waits, or sends more.
     pub(super) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.memory().output
@@ -135,7 +232,7 @@ impl<'a> Transport<'a> {
     }
 
     /// Ready when the time for something has passed, which is an error.
-    pub(super) fn poll_late<T>(&self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<io::Result<T>> {
+    fn poll_late<T>(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<io::Result<T>> {
         let time = match waiting {
             Waiting::Request => self.limits.idle_timeout,
             Waiting::Head => self.limits.head_timeout,
@@ -143,7 +240,10 @@ impl<'a> Transport<'a> {
             Waiting::Write | Waiting::Handler => self.limits.write_timeout,
             Waiting::Linger => LINGER_PAUSE,
         };
-        self.registration.poll_deadline(cx, waiting, time).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        ready!(self.registration.poll_deadline(cx, waiting, time));
+        // A peer that does not take a response gets a reset, even where all of the response is in the output.
+        self.is_within_message |= waiting == Waiting::Write;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Reads more input behind that which is unread; 0 at the end of the stream. The time runs from the first call.
@@ -184,17 +284,15 @@ impl<'a> Transport<'a> {
     }
 
     /// Keeps up to a buffer of what the peer sends, and is ready, with an error, if it is gone.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    pub(super) fn poll_gone<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         while !self.is_ended && self.unread().len() < INPUT_BYTES {
-            if let Err(error) = ready!(self.poll_fill(cx, None)) {
-                return Poll::Ready(error);
-            }
+            ready!(self.poll_fill(cx, None))?;
         }
         if self.socket.as_mut().is_some_and(|socket| socket.poll_reset(cx).is_ready()) {
-            return Poll::Ready(io::ErrorKind::ConnectionReset.into());
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         if self.is_ended || self.socket.as_ref().is_some_and(|socket| socket.is_ended()) {
-            return self.poll_late(cx, Waiting::Handler).map(Result::<(), _>::unwrap_err);
+            return self.poll_late(cx, Waiting::Handler);
         }
         Poll::Pending
     }
@@ -236,7 +334,7 @@ impl<'a> Transport<'a> {
                 (unwritten, more) => stream.poll_write_vectored(cx, &[IoSlice::new(unwritten), IoSlice::new(more)])?,
             };
             let count = match count {
-                Poll::Pending => return self.poll_write_late(cx),
+                Poll::Pending => return self.poll_late(cx, Waiting::Write),
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(count) => count,
             };
@@ -250,34 +348,17 @@ impl<'a> Transport<'a> {
         if !self.is_flushed {
             self.memory().output.clear();
             self.written = 0;
-            match Pin::new(&mut self.stream).poll_flush(cx)? {
-                Poll::Pending => {
-                    self.is_flushing = true;
-                    return self.poll_write_late(cx);
-                }
-                Poll::Ready(()) => self.is_flushed = true,
+            if Pin::new(&mut self.stream).poll_flush(cx)?.is_pending() {
+                return self.poll_late(cx, Waiting::Write);
             }
-            // A flush that did not have to wait says nothing of a write that does.
-            if mem::take(&mut self.is_flushing) {
-                self.note_written();
-            }
+            self.note_written();
+            self.is_flushed = true;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Notes that what was waited for has come: the time for more of it has not begun.
-    pub(super) fn progress(&self, waiting: Waiting) {
-        self.registration.progress(|found| found == waiting);
-    }
-
     fn note_written(&self) {
-        self.registration.progress(|waiting| matches!(waiting, Waiting::Write | Waiting::Handler));
-    }
-
-    fn poll_write_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let late = self.poll_late(cx, Waiting::Write);
-        self.is_within_message |= late.is_ready();
-        late
+        self.registration.progress(&[Waiting::Write, Waiting::Handler]);
     }
 
     /// Notes that a response begins. If the connection ends before it does, the peer is told by a reset.
@@ -301,7 +382,7 @@ impl<'a> Transport<'a> {
     /// Says that no more is sent.
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_close(cx) {
-            Poll::Pending => self.poll_write_late(cx),
+            Poll::Pending => self.poll_late(cx, Waiting::Write),
             closed => {
                 self.note_written();
                 closed

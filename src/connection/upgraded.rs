@@ -1,129 +1,126 @@
-//! [`UpgradedStream`]: the stream of a connection that persists in another protocol.
+//! [`serve_upgraded`]: a connection that persists in another protocol.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_io::Timer;
+use atomic_waker::AtomicWaker;
+use futures_lite::io::Cursor;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 
 use super::super::http1::Buffer;
-use super::super::response::Duplex;
+use super::super::response::{Duplex, Upgrade};
+use super::pipe::lock;
+use super::transport::Transport;
 
-/// A stream that the connection lends to the future that got it, with the input that has come already.
-///
-/// The future may hand it to another task; the connection takes it back when the future is done.
-#[derive(Clone)]
-pub(super) struct UpgradedStream(Arc<Mutex<State>>);
+/// Serves the protocol that a connection was upgraded to. If the server is to end, the future finds the end of what it reads.
+pub(super) async fn serve_upgraded(transport: &mut Transport<'_>, upgrade: Upgrade) {
+    let (registration, write_timeout) = (transport.registration, transport.limits.write_timeout);
+    // Until the stream is taken back, the connection has one that is at its end.
+    let (mut stream, mut input): (Box<dyn Duplex>, _) = (Box::new(Cursor::new(Vec::new())), Buffer::default());
+    transport.swap(&mut stream, &mut input);
+    let state = Mutex::new(State { stream: Some(stream), input, is_ending: false, late: None });
+    let shared = Arc::new(Shared { state, reader: AtomicWaker::new(), write_timeout });
+    let _lent = Lent { transport, shared: &shared };
+    let mut served = upgrade(Box::new(UpgradedStream(shared.clone())));
+    poll_fn(|cx| {
+        if registration.poll_ending(cx).is_ready() {
+            lock(&shared.state).is_ending = true;
+            shared.reader.wake();
+        }
+        served.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// What the connection and the stream that it has lent have in common.
+struct Shared {
+    state: Mutex<State>,
+    reader: AtomicWaker,
+    write_timeout: Duration,
+}
 
 struct State {
     /// None once the connection has it again.
     stream: Option<Box<dyn Duplex>>,
+    /// What had come before the upgrade.
     input: Buffer,
     is_ending: bool,
-    reader: Option<Waker>,
-    write_timeout: Duration,
     /// Runs while the peer does not take what is written.
     late: Option<Timer>,
 }
 
-impl UpgradedStream {
-    pub(super) fn new(stream: Box<dyn Duplex>, input: Buffer, write_timeout: Duration) -> Self {
-        let stream = Some(stream);
-        UpgradedStream(Arc::new(Mutex::new(State {
-            stream,
-            input,
-            is_ending: false,
-            reader: None,
-            write_timeout,
-            late: None,
-        })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets its reader find the end of the stream: the server is to end.
-    pub(super) fn end(&self) {
-        let mut state = self.lock();
-        state.is_ending = true;
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-    }
-
-    /// Takes the stream back; who still has it finds it closed. A connection that is cut does so as well.
-    pub(super) fn take(&self) -> Option<(Box<dyn Duplex>, Buffer)> {
-        let mut state = self.lock();
-        let taken = (state.stream.take()?, std::mem::take(&mut state.input));
-        let reader = state.reader.take();
-        drop(state);
-        reader.into_iter().for_each(Waker::wake);
-        Some(taken)
-    }
+/// A connection whose stream is lent. Its drop takes the stream back, also when the connection is cut; a task that still has
+/// the stream finds it closed.
+struct Lent<'t, 'a> {
+    transport: &'t mut Transport<'a>,
+    shared: &'t Shared,
 }
 
-/// The connection's end.
-pub(super) struct Lent(pub(super) UpgradedStream);
-
-impl Drop for Lent {
+impl Drop for Lent<'_, '_> {
     fn drop(&mut self) {
-        self.0.take();
+        let mut state = lock(&self.shared.state);
+        if let Some(mut stream) = state.stream.take() {
+            self.transport.swap(&mut stream, &mut state.input);
+        }
+        drop(state);
+        self.shared.reader.wake();
     }
 }
 
-impl State {
-    fn stream(&mut self) -> io::Result<Pin<&mut Box<dyn Duplex>>> {
-        self.stream.as_mut().map(Pin::new).ok_or(io::ErrorKind::NotConnected.into())
-    }
+/// The stream that is lent. The future that got it may hand it to another task.
+struct UpgradedStream(Arc<Shared>);
 
-    /// A write that takes longer than the timeout fails.
-    fn within_timeout<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+impl UpgradedStream {
+    /// Calls `write`, which fails if the peer takes nothing for longer than the timeout.
+    fn poll_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Box<dyn Duplex>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let State { stream, late, .. } = &mut *lock(&self.0.state);
+        let written = write(Pin::new(stream.as_mut().ok_or(io::ErrorKind::NotConnected)?), cx);
         if written.is_ready() {
-            self.late = None;
+            *late = None;
             return written;
         }
-        let late = self.late.get_or_insert_with(|| Timer::after(self.write_timeout));
-        let late = late.poll(cx).map(|_| Err(io::ErrorKind::TimedOut.into()));
-        self.late.take_if(|_| late.is_ready());
-        late
+        ready!(late.get_or_insert_with(|| Timer::after(self.0.write_timeout)).poll(cx));
+        *late = None;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncRead for UpgradedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.lock();
-        if !state.input.is_empty() {
-            return Poll::Ready(Ok(state.input.read(to)));
+        let State { stream, input, is_ending, .. } = &mut *lock(&self.0.state);
+        if !input.is_empty() {
+            return Poll::Ready(Ok(input.read(to)));
         }
-        if state.is_ending {
+        if *is_ending {
             return Poll::Ready(Ok(0));
         }
-        let read = state.stream()?.poll_read(cx, to);
-        state.reader = read.is_pending().then(|| cx.waker().clone());
+        let read = Pin::new(stream.as_mut().ok_or(io::ErrorKind::NotConnected)?).poll_read(cx, to);
+        if read.is_pending() {
+            self.0.reader.register(cx.waker());
+        }
         read
     }
 }
 
 impl AsyncWrite for UpgradedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut state = self.lock();
-        let written = state.stream()?.poll_write(cx, bytes);
-        state.within_timeout(cx, written)
+        self.poll_with(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.lock();
-        let flushed = state.stream()?.poll_flush(cx);
-        state.within_timeout(cx, flushed)
+        self.poll_with(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.lock();
-        let closed = state.stream()?.poll_close(cx);
-        state.within_timeout(cx, closed)
+        self.poll_with(cx, |stream, cx| stream.poll_close(cx))
     }
 }

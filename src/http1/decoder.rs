@@ -96,6 +96,11 @@ impl Decoder {
         }
     }
 
+    /// How many of the next bytes, which are so many, are content.
+    pub fn content_within(&self, bytes: usize) -> usize {
+        usize::try_from(self.content_bytes()).map_or(bytes, |content| content.min(bytes))
+    }
+
     /// Notes that so many bytes of content were taken.
     pub fn took_content(&mut self, count: usize) {
         self.state = match (self.state, self.content_bytes().saturating_sub(count as u64)) {

@@ -144,6 +144,25 @@ fn a_peer_that_does_not_read_its_response_is_reset() {
     assert_eq!(client.read_to_end(&mut answer).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
+#[test]
+fn what_a_peer_sends_gives_it_no_more_time_to_read() {
+    let (sender, dropped) = channel::bounded(1);
+    let handler = async move |mut req: Request| {
+        let body = req.take_body();
+        std::thread::spawn(move || micro_smol::smol::block_on(body.into_bytes()));
+        stream(Endless(Told(sender.clone())))
+    };
+    let server = listen_within(handler, Limits { write_timeout: SHORT, ..Limits::default() });
+    let mut client = connect(&server);
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").unwrap();
+    let start = Instant::now();
+    while dropped.is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is still served");
+        let _ = client.write(b"a");
+        std::thread::yield_now();
+    }
+}
+
 struct Endless(#[expect(dead_code, reason = "only its drop matters")] Told);
 
 impl futures_lite::AsyncRead for Endless {

@@ -22,7 +22,6 @@ const FILES: &[(&str, &str)] = &[
     ("src/cli.rs", include_str!("../../cli.rs")),
     ("src/cli/healthcheck.rs", include_str!("../../cli/healthcheck.rs")),
     ("src/connection.rs", include_str!("../../connection.rs")),
-    ("src/connection/body.rs", include_str!("../../connection/body.rs")),
     ("src/connection/pipe.rs", include_str!("../../connection/pipe.rs")),
     ("src/connection/registry.rs", include_str!("../../connection/registry.rs")),
     ("src/connection/transport.rs", include_str!("../../connection/transport.rs")),

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Instant;
 
@@ -35,6 +35,8 @@ const EVENTS_MAX: usize = 256;
 
 /// A worker sleeps in its own epoll after so many sleeps that only sockets have ended.
 const SOCKET_SLEEPS: u32 = 32;
+
+const NO_TIME: Option<Timespec> = Some(Timespec { tv_sec: 0, tv_nsec: 0 });
 
 /// The sockets of a worker, and its sleep. Whatever it needs is opened when it is made.
 pub struct Reactor {
@@ -75,10 +77,9 @@ impl Reactor {
         let state = Arc::new(State {
             fd,
             number,
-            read: Readiness::ready(),
-            write: Readiness::ready(),
-            is_ended: AtomicBool::new(false),
-            is_reset: AtomicBool::new(false),
+            seen: AtomicU32::new(0),
+            read: Readiness::default(),
+            write: Readiness::default(),
         });
         let registration = IoRegistration { reactor: self, key: self.sources.borrow_mut().insert(state.clone()) };
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
@@ -92,33 +93,32 @@ impl Reactor {
         let mut deadlines = pin!(connections.keep_deadlines::<()>());
         let waker = Waker::from(self.notifier.clone());
         async_io::block_on(poll_fn(|cx| {
-            let mut timeout = Some(Timespec::default());
+            let mut timeout = NO_TIME;
             loop {
-                self.wait(timeout.as_ref())?;
-                match tasks(&mut Context::from_waker(&waker)) {
+                self.wait(timeout)?;
+                timeout = match tasks(&mut Context::from_waker(&waker)) {
                     Turn::Done => return Poll::Ready(Ok(())),
                     Turn::More => {
                         connections.wake_overdue();
-                        timeout = Some(Timespec::default());
+                        NO_TIME
                     }
                     Turn::Idle if self.socket_sleeps.get() < SOCKET_SLEEPS => {
                         let _ = deadlines.as_mut().poll(cx);
                         ready!(self.poll_elsewhere(cx))?;
-                        timeout = Some(Timespec::default());
+                        NO_TIME
                     }
-                    Turn::Idle => timeout = self.sleep_time(connections.wake_overdue()),
-                }
+                    Turn::Idle => self.sleep_time(connections.wake_overdue()),
+                };
             }
         }))
     }
 
     /// Falls asleep until a time or for ever, and returns how long that is: not at all if there is something to do.
     fn sleep_time(&self, end: Option<Instant>) -> Option<Timespec> {
-        match end {
-            _ if !self.notifier.fall_asleep(ASLEEP) => Some(Timespec::default()),
-            Some(end) => end.saturating_duration_since(Instant::now()).try_into().ok(),
-            None => None,
+        if !self.notifier.fall_asleep(ASLEEP) {
+            return NO_TIME;
         }
+        end?.saturating_duration_since(Instant::now()).try_into().ok()
     }
 
     /// Sleeps in async-io; ready when there are sockets to look at, or something else to do.
@@ -131,10 +131,10 @@ impl Reactor {
     }
 
     /// Waits for sockets, and wakes the tasks of those that are ready.
-    fn wait(&self, timeout: Option<&Timespec>) -> io::Result<()> {
+    fn wait(&self, timeout: Option<Timespec>) -> io::Result<()> {
         let mut events = self.events.borrow_mut();
         events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
             Err(Errno::INTR) | Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
@@ -158,7 +158,7 @@ impl Reactor {
 
     /// Notes what the kernel has to say by now, and returns how many events that were.
     pub fn look(&self) -> io::Result<usize> {
-        self.wait(Some(&Timespec::default()))?;
+        self.wait(NO_TIME)?;
         Ok(self.events.borrow().len())
     }
 }
@@ -223,52 +223,49 @@ struct State {
     fd: OwnedFd,
     /// How many sockets were registered before.
     number: u64,
+    /// All that the kernel has said so far: an end and a reset it says only once. Only the reactor changes it.
+    seen: AtomicU32,
     read: Readiness,
     write: Readiness,
-    /// Whether the peer sends no more, which the kernel says only once.
-    is_ended: AtomicBool,
-    /// Whether the peer has reset the connection, or is gone.
-    is_reset: AtomicBool,
 }
+
+/// The peer has reset the connection, or is gone.
+const RESET: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
+
+/// The peer sends no more.
+const ENDED: EventFlags = RESET.union(EventFlags::RDHUP);
 
 impl State {
     fn note(&self, flags: EventFlags) {
-        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            self.is_reset.store(true, Ordering::SeqCst);
-        }
-        if flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
-            self.is_ended.store(true, Ordering::SeqCst);
-        }
-        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
+        self.seen.store(self.seen.load(Ordering::Relaxed) | flags.bits(), Ordering::Release);
+        if flags.intersects(ENDED | EventFlags::IN) {
             self.read.set_ready();
         }
-        if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
+        if flags.intersects(RESET | EventFlags::OUT) {
             self.write.set_ready();
         }
+    }
+
+    fn has_seen(&self, flags: EventFlags) -> bool {
+        self.seen.load(Ordering::Acquire) & flags.bits() != 0
     }
 }
 
 /// One direction of a socket: ready, unless a call has drained it since the kernel last spoke of it.
+#[derive(Default)]
 struct Readiness {
-    /// How often the kernel has spoken. Only the reactor counts.
-    events: AtomicU64,
-    /// How often it had when a call last drained the direction.
-    drained: AtomicU64,
+    is_drained: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Readiness {
-    fn ready() -> Self {
-        Readiness { events: AtomicU64::new(1), drained: AtomicU64::new(0), waker: AtomicWaker::new() }
-    }
-
     fn set_ready(&self) {
-        self.events.store(self.events.load(Ordering::Relaxed) + 1, Ordering::Release);
+        self.is_drained.store(false, Ordering::Release);
         self.waker.wake();
     }
 
     fn is_ready(&self) -> bool {
-        self.events.load(Ordering::Acquire) != self.drained.load(Ordering::Acquire)
+        !self.is_drained.load(Ordering::Acquire)
     }
 
     /// Ready when a condition holds that an event can make true.
@@ -290,22 +287,16 @@ impl Readiness {
         mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
         loop {
-            // Loaded before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
-            let events = self.events.load(Ordering::Acquire);
-            let drain = || self.drained.store(events, Ordering::Release);
+            // Stored before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
+            self.is_drained.store(true, Ordering::Release);
             match call(&state.fd) {
-                Ok((value, next)) => {
-                    if matches!(next, Next::Exhausted) && !state.is_ended.load(Ordering::SeqCst) {
-                        drain();
-                    }
-                    return Poll::Ready(Ok(value));
-                }
-                Err(Errno::WOULDBLOCK) => {
-                    drain();
-                    ready!(self.poll_until(cx, || self.is_ready()));
-                }
+                Err(Errno::WOULDBLOCK) => ready!(self.poll_until(cx, || self.is_ready())),
                 Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+                Ok((value, Next::Exhausted)) if !state.has_seen(ENDED) => return Poll::Ready(Ok(value)),
+                done => {
+                    self.is_drained.store(false, Ordering::Release);
+                    return Poll::Ready(done.map(|(value, _)| value).map_err(io::Error::from));
+                }
             }
         }
     }
@@ -341,12 +332,12 @@ impl IoSource {
 
     /// Whether the peer has said that it sends no more, however much is unread.
     pub fn is_ended(&self) -> bool {
-        self.0.is_ended.load(Ordering::SeqCst)
+        self.0.has_seen(ENDED)
     }
 
     /// Ready once the peer has reset the connection, however much is unread.
     pub fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.read.poll_until(cx, || self.0.is_reset.load(Ordering::SeqCst))
+        self.0.read.poll_until(cx, || self.0.has_seen(RESET))
     }
 }
 

@@ -8,19 +8,12 @@ mod listener;
 mod worker;
 
 use std::env;
-use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
-#[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
-#[cfg(target_os = "linux")]
-use std::os::unix::net::SocketAddr as UnixSocketAddr;
-use std::os::unix::net::UnixDatagram;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -30,6 +23,8 @@ use std::time::{Duration, Instant};
 use async_signal::{Signal, Signals};
 use futures_lite::future::block_on;
 use futures_lite::{FutureExt, StreamExt};
+use rustix::io::{Errno, FdFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketType, sendto};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::channel::{self, Receiver, Sender};
 use smol::lock::{Barrier, Semaphore};
@@ -335,40 +330,38 @@ pub fn urls(bound: &[BoundListener]) -> Vec<String> {
     urls
 }
 
-/// The service manager, if it asks how this process is, as systemd does (sd_notify). The socket is opened while there are
-/// descriptors.
-struct Supervisor(Option<(OsString, io::Result<UnixDatagram>)>);
+/// The service manager, if it asks how this process is, as systemd does (sd_notify): a socket, which is opened while there are
+/// descriptors, and where to send.
+struct Supervisor(Option<Result<(OwnedFd, SocketAddrUnix), Errno>>);
 
 impl Supervisor {
     fn of_environment() -> Self {
-        let open = || {
-            let socket = UnixDatagram::unbound()?;
-            // A supervisor that does not read must not hold up a stop.
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        };
-        Supervisor(env::var_os("NOTIFY_SOCKET").map(|path| (path, open())))
+        Supervisor(env::var_os("NOTIFY_SOCKET").map(|path| Supervisor::open(path.as_bytes())))
+    }
+
+    fn open(path: &[u8]) -> Result<(OwnedFd, SocketAddrUnix), Errno> {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+        rustix::io::fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        // A path that begins with `@` is a name without a file, which Linux has.
+        #[cfg(target_os = "linux")]
+        if let Some(name) = path.strip_prefix(b"@") {
+            return Ok((socket, SocketAddrUnix::new_abstract_name(name)?));
+        }
+        Ok((socket, SocketAddrUnix::new(path)?))
     }
 
     fn notify(&self, state: &str) {
-        let Some((path, socket)) = &self.0 else { return };
-        let sent = match socket {
-            Ok(socket) => send_to(socket, state, path).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        // A supervisor that does not read must not hold up a stop.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let sent = match &self.0 {
+            None => return,
+            Some(Ok((socket, address))) => sendto(socket, state.as_bytes(), flags, address),
+            Some(Err(error)) => Err(*error),
         };
         if let Err(error) = sent {
             log(format_args!("cannot notify of {state}: {error}"));
         }
     }
-}
-
-/// A path that begins with `@` is a name without a file, which Linux has.
-fn send_to(socket: &UnixDatagram, state: &str, path: &OsStr) -> io::Result<usize> {
-    #[cfg(target_os = "linux")]
-    if let Some(name) = path.as_bytes().strip_prefix(b"@") {
-        return socket.send_to_addr(state.as_bytes(), &UnixSocketAddr::from_abstract_name(name)?);
-    }
-    socket.send_to(state.as_bytes(), path)
 }
 
 /// How many descriptors connections may use. The limit is raised as far as it may be.

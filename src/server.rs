@@ -15,11 +15,11 @@ use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::panic;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use async_io::Timer;
 use async_signal::{Signal, Signals};
 use futures_lite::future::block_on;
 use futures_lite::{FutureExt, StreamExt};
@@ -29,7 +29,6 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::channel::{self, Receiver, Sender};
 use smol::lock::{Barrier, Semaphore};
 
-use super::connection::timeout;
 use super::handler::{Handler, survive};
 use super::limits::Limits;
 use super::log::{flush_log, log};
@@ -241,7 +240,7 @@ impl Server {
                 while signals.next().await.is_some() && first.elapsed() < SAME_SIGNAL {}
                 running.abort().await
             };
-            Ok(drained.or(signalled_again).await)
+            Ok(running.ended_before(drained.or(signalled_again)).await)
         });
         // The process ends anyway, so the threads are not waited for.
         running.threads.clear();
@@ -284,7 +283,7 @@ impl Server {
             shutdown: shutdown.1,
             abort: abort.1,
             all_closed: Barrier::new(workers),
-            idle_grace_ms: AtomicU64::new(0),
+            idle_grace: OnceLock::new(),
         });
         let mut running = Running {
             urls: urls(&self.bound),
@@ -293,7 +292,6 @@ impl Server {
             shutdown: shutdown.0,
             abort: abort.0,
             exits: exits.1,
-            cut: AtomicUsize::new(0),
             threads: Vec::new(),
             _files: Vec::new(),
         };
@@ -388,8 +386,6 @@ pub struct Running {
     abort: Sender<()>,
     /// How each worker has ended: with so many connections cut.
     exits: Receiver<io::Result<usize>>,
-    /// How many connections the workers that have ended have cut.
-    cut: AtomicUsize,
     threads: Vec<JoinHandle<()>>,
     _files: Vec<SocketFile>,
 }
@@ -457,7 +453,7 @@ impl Running {
             self.threads.clear();
             return Err(io::Error::new(io::ErrorKind::Deadlock, "a handler cannot wait for its own server to stop"));
         }
-        let ended = block_on(self.drain(IDLE_GRACE));
+        let ended = block_on(self.ended_before(self.drain(IDLE_GRACE)));
         if ended.blocked > 0 {
             // A worker that a handler blocks is not waited for.
             self.threads.clear();
@@ -468,30 +464,31 @@ impl Running {
         }
     }
 
-    /// Has the workers let their connections end; an idle one is kept for `idle_grace`.
-    async fn drain(&self, idle_grace: Duration) -> Ended {
-        let grace = idle_grace.min(self.shared.limits.drain_timeout / 2);
-        self.shared.idle_grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    /// Has the workers let their connections end; an idle one is kept for `idle_grace`. When the timer fires, they are late.
+    fn drain(&self, idle_grace: Duration) -> Timer {
+        let drain_timeout = self.shared.limits.drain_timeout;
+        self.shared.idle_grace.get_or_init(|| idle_grace.min(drain_timeout / 2));
         self.shutdown.close();
-        self.ended_within(self.shared.limits.drain_timeout.saturating_add(EXIT_GRACE)).await
+        Timer::after(drain_timeout.saturating_add(EXIT_GRACE))
     }
 
-    /// Has the workers cut their connections.
-    async fn abort(&self) -> Ended {
+    /// Has the workers cut their connections. When the timer fires, they are late.
+    fn abort(&self) -> Timer {
         self.abort.close();
-        self.ended_within(EXIT_GRACE).await
+        Timer::after(EXIT_GRACE)
     }
 
-    async fn ended_within(&self, time: Duration) -> Ended {
-        // After a second signal two may count at the same time, so the count is in neither.
+    /// Waits until the workers have ended, or are late.
+    async fn ended_before<T>(&self, late: impl Future<Output = T>) -> Ended {
+        let mut cut = 0;
         let exits = async {
             while let Ok(exit) = self.exits.recv().await {
-                self.cut.fetch_add(exit.unwrap_or(0), Ordering::SeqCst);
+                cut += exit.unwrap_or(0);
             }
         };
-        timeout(time, exits).await;
+        exits.or(async { drop(late.await) }).await;
         // A worker that has ended has dropped its sender.
-        Ended { cut: self.cut.load(Ordering::SeqCst), blocked: self.exits.sender_count() }
+        Ended { cut, blocked: self.exits.sender_count() }
     }
 }
 
@@ -526,7 +523,7 @@ impl Drop for Running {
         self.shutdown.close();
         let is_worker = self.threads.iter().any(|thread| thread.thread().id() == thread::current().id());
         // A worker that a handler blocks, also this one, is not waited for.
-        if self.threads.is_empty() || is_worker || block_on(self.abort()).blocked > 0 {
+        if self.threads.is_empty() || is_worker || block_on(self.ended_before(self.abort())).blocked > 0 {
             self.abort.close();
             return;
         }

@@ -6,8 +6,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -49,8 +48,8 @@ pub(super) struct Shared {
     pub(super) abort: Receiver<()>,
     /// Where the workers meet when they accept no more.
     pub(super) all_closed: Barrier,
-    /// How long an idle connection is kept after shutdown, in milliseconds.
-    pub(super) idle_grace_ms: AtomicU64,
+    /// How long an idle connection is kept after shutdown; set before that.
+    pub(super) idle_grace: OnceLock<Duration>,
 }
 
 /// Serves with a reactor and an executor of its own; returns how many connections were cut.
@@ -90,7 +89,7 @@ impl Worker<'_, '_> {
     async fn serve(&self, listeners: Vec<SharedListener>) -> io::Result<usize> {
         let served = async {
             self.accept_until_shutdown(listeners).await?;
-            let idle_grace = Duration::from_millis(self.shared.idle_grace_ms.load(Ordering::SeqCst));
+            let idle_grace = self.shared.idle_grace.get().copied().unwrap_or_default();
             let drain = self.connections.drain(idle_grace, self.shared.all_closed.wait());
             timeout(self.shared.limits.drain_timeout, drain).await;
             Ok(self.connections.count())

@@ -21,7 +21,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::endpoint::{Endpoint, invalid};
 use super::reactor::{IoRegistration, IoSource, Reactor, accept};
-use super::turn::Next;
+use super::turn::{Direction, Next};
 
 /// How many connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -136,7 +136,7 @@ impl<'a> Listener<'a> {
     /// if the socket is IPv6.
     pub(super) async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         loop {
-            match poll_fn(|cx| self.source.poll_read_with(cx, |fd| Ok((accept(fd)?, Next::Ready)))).await {
+            match poll_fn(|cx| self.source.poll_with(cx, Direction::Read, |fd| Ok((accept(fd)?, Next::Ready)))).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 accepted => {
                     let (socket, address) = accepted?;

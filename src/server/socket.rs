@@ -11,7 +11,7 @@ use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::super::connection::{Socket, Stream};
 use super::reactor::{IoRegistration, IoSource, Reactor};
-use super::turn::Next;
+use super::turn::{Direction, Next};
 
 #[derive(Clone)]
 struct ConnectedSocket(IoSource);
@@ -30,7 +30,7 @@ fn moved(count: usize, wanted: usize) -> (usize, Next) {
 
 impl AsyncRead for ConnectedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_read_with(cx, |fd| {
+        self.0.poll_with(cx, Direction::Read, |fd| {
             let (count, _) = net::recv(fd, &mut *room, RecvFlags::empty())?;
             Ok(moved(count, room.len()))
         })
@@ -39,7 +39,7 @@ impl AsyncRead for ConnectedSocket {
 
 impl AsyncWrite for ConnectedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |fd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len())))
+        self.0.poll_with(cx, Direction::Write, |fd| Ok(moved(net::send(fd, bytes, SendFlags::NOSIGNAL)?, bytes.len())))
     }
 
     fn poll_write_vectored(
@@ -48,7 +48,7 @@ impl AsyncWrite for ConnectedSocket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wanted = slices.iter().map(|slice| slice.len()).sum();
-        self.0.poll_write_with(cx, |fd| {
+        self.0.poll_with(cx, Direction::Write, |fd| {
             let sent = net::sendmsg(fd, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?;
             Ok(moved(sent, wanted))
         })

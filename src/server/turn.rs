@@ -10,6 +10,13 @@ pub enum Turn {
     Done,
 }
 
+/// What a call to the kernel waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Read,
+    Write,
+}
+
 /// What a call to the kernel says of the next one.
 pub enum Next {
     /// There may be more to read, or room to write.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 
 use super::super::super::connection::Connections;
-use super::super::turn::{Next, Turn};
+use super::super::turn::{Direction, Next, Turn};
 
 /// How often a connection whose input is not read is asked whether its peer has reset it: async-io reports a reset only
 /// together with input, of which there may be some all the time.
@@ -76,35 +76,20 @@ impl IoSource {
         self.socket.get_ref()
     }
 
-    /// Makes a call that reads, once the socket is ready.
-    pub fn poll_read_with<T>(
+    /// Makes a call, once the socket is ready for it.
+    pub fn poll_with<T>(
         &self,
         cx: &mut Context<'_>,
-        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
-    ) -> Poll<io::Result<T>> {
-        self.poll_with(call, || self.socket.poll_readable(cx))
-    }
-
-    /// Makes a call that writes, once the socket is ready.
-    pub fn poll_write_with<T>(
-        &self,
-        cx: &mut Context<'_>,
-        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
-    ) -> Poll<io::Result<T>> {
-        self.poll_with(call, || self.socket.poll_writable(cx))
-    }
-
-    fn poll_with<T>(
-        &self,
+        direction: Direction,
         mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
-        mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
     ) -> Poll<io::Result<T>> {
         loop {
-            match call(self.fd()) {
-                Ok((value, _)) => return Poll::Ready(Ok(value)),
-                Err(Errno::WOULDBLOCK) => ready!(poll_ready())?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            match (call(self.fd()), direction) {
+                (Ok((value, _)), _) => return Poll::Ready(Ok(value)),
+                (Err(Errno::WOULDBLOCK), Direction::Read) => ready!(self.socket.poll_readable(cx))?,
+                (Err(Errno::WOULDBLOCK), Direction::Write) => ready!(self.socket.poll_writable(cx))?,
+                (Err(Errno::INTR), _) => {}
+                (Err(error), _) => return Poll::Ready(Err(error.into())),
             }
         }
     }

@@ -28,7 +28,7 @@ use rustix::net::{SocketAddrAny, SocketFlags};
 use slab::Slab;
 
 use super::super::super::connection::Connections;
-use super::super::turn::{Next, Turn};
+use super::super::turn::{Direction, Next, Turn};
 
 /// The most events that are taken from the kernel at once.
 const EVENTS_MAX: usize = 256;
@@ -278,28 +278,6 @@ impl Readiness {
         }
         Poll::Ready(())
     }
-
-    /// Makes a call until it is done or would block.
-    fn poll_with<T>(
-        &self,
-        cx: &mut Context<'_>,
-        state: &State,
-        mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
-    ) -> Poll<io::Result<T>> {
-        loop {
-            // Stored before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
-            self.is_drained.store(true, Ordering::Release);
-            match call(&state.fd) {
-                Err(Errno::WOULDBLOCK) => ready!(self.poll_until(cx, || self.is_ready())),
-                Err(Errno::INTR) => {}
-                Ok((value, Next::Exhausted)) if !state.has_seen(ENDED) => return Poll::Ready(Ok(value)),
-                done => {
-                    self.is_drained.store(false, Ordering::Release);
-                    return Poll::Ready(done.map(|(value, _)| value).map_err(io::Error::from));
-                }
-            }
-        }
-    }
 }
 
 impl IoSource {
@@ -307,27 +285,36 @@ impl IoSource {
         &self.0.fd
     }
 
-    /// Makes a call that reads, once the socket is ready.
-    pub fn poll_read_with<T>(
-        &self,
-        cx: &mut Context<'_>,
-        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
-    ) -> Poll<io::Result<T>> {
-        let State { read, .. } = &*self.0;
-        ready!(read.poll_until(cx, || read.is_ready()));
-        read.poll_with(cx, &self.0, call)
-    }
-
-    /// Makes a call that writes.
+    /// Makes a call, once the socket is ready for it.
     ///
-    /// It is tried even if the kernel has not spoken, which it does when a third of the buffer is free: for a slow peer and a
-    /// large buffer, that may take longer than the time for a write.
-    pub fn poll_write_with<T>(
+    /// A write is tried even if the kernel has not spoken, which it does when a third of the buffer is free: for a slow peer
+    /// and a large buffer, that may take longer than the time for a write.
+    pub fn poll_with<T>(
         &self,
         cx: &mut Context<'_>,
-        call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
+        direction: Direction,
+        mut call: impl FnMut(&OwnedFd) -> Result<(T, Next), Errno>,
     ) -> Poll<io::Result<T>> {
-        self.0.write.poll_with(cx, &self.0, call)
+        let readiness = match direction {
+            Direction::Read => &self.0.read,
+            Direction::Write => &self.0.write,
+        };
+        if direction == Direction::Read {
+            ready!(readiness.poll_until(cx, || readiness.is_ready()));
+        }
+        loop {
+            // Stored before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
+            readiness.is_drained.store(true, Ordering::Release);
+            match call(&self.0.fd) {
+                Err(Errno::WOULDBLOCK) => ready!(readiness.poll_until(cx, || readiness.is_ready())),
+                Err(Errno::INTR) => {}
+                Ok((value, Next::Exhausted)) if !self.0.has_seen(ENDED) => return Poll::Ready(Ok(value)),
+                done => {
+                    readiness.is_drained.store(false, Ordering::Release);
+                    return Poll::Ready(done.map(|(value, _)| value).map_err(io::Error::from));
+                }
+            }
+        }
     }
 
     /// Whether the peer has said that it sends no more, however much is unread.

@@ -95,24 +95,8 @@ pub mod cli;
 /// What a simulation of connections needs beside the public API: a list of connections with a time of its own.
 #[doc(hidden)]
 pub mod simulation {
-    use std::io;
-
-    pub use super::connection::{Connections, Registration};
-    use super::{Handler, Limits, Upgraded, connection, request};
-
-    /// Serves a stream as one of a list of connections.
-    ///
-    /// # Errors
-    ///
-    /// As [`serve_connection`](super::serve_connection).
-    pub async fn serve(
-        stream: Upgraded,
-        registration: &Registration<'_>,
-        handler: &dyn Handler,
-        limits: &Limits,
-    ) -> io::Result<()> {
-        connection::serve_stream((stream, None), request::Context::default(), registration, handler, limits).await
-    }
+    pub use super::connection::{Connections, Registration, serve_stream};
+    pub use super::request::Context;
 }
 
 pub use cli::run;

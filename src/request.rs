@@ -44,8 +44,8 @@ pub struct Request {
 }
 
 /// What the requests of a connection have in common.
-#[derive(Default)]
-pub(super) struct Context {
+#[derive(Debug, Default)]
+pub struct Context {
     pub(super) peer_addr: Option<SocketAddr>,
     /// The server's own authority, for the URL of a request whose Host cannot be in one.
     pub(super) authority: Option<Arc<str>>,

@@ -98,15 +98,21 @@ impl Limits {
 }
 
 fn parse_time(text: &str) -> Option<Duration> {
+    let seconds = parse(text, &[("", 1.0), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)])?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let (kb, mb, gb) = (1024.0, 1024.0 * 1024.0, 1024.0 * 1024.0 * 1024.0);
+    parse(&text, &[("", 1.0), ("b", 1.0), ("kb", kb), ("mb", mb), ("gb", gb)]).map(|bytes| bytes as u64)
+}
+
+/// Reads a number, times the factor of the unit behind it.
+fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" | "" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    Some(number.parse::<f64>().ok()? * factor)
 }
 
 /// The most content that [`json`](super::json()), [`text`](super::text()), [`buffer`](super::buffer()) or
@@ -165,17 +171,4 @@ impl From<&str> for Limit {
     fn from(text: &str) -> Self {
         Limit { bytes: parse_size(text), text: text.to_owned().into() }
     }
-}
-
-fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
-    let unit: u64 = match unit.trim_start() {
-        "" | "b" => 1,
-        "kb" => 1 << 10,
-        "mb" => 1 << 20,
-        "gb" => 1 << 30,
-        _ => return None,
-    };
-    Some((number.parse::<f64>().ok()? * unit as f64) as u64)
 }

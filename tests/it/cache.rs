@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cli::{HANDLER, Service, alone, cache, directory, failure, files, micro_smol, text};
+use crate::cli::{HANDLER, PROGRAM, Service, alone, cache, directory, failure, files, micro_smol, text};
 
 #[test]
 fn a_start_without_a_change_runs_no_cargo() {
@@ -127,10 +127,58 @@ fn the_cache_says_where_it_is_and_is_emptied() {
     fs::write(cache.join("target/debug/large"), vec![1; 3 << 20]).unwrap();
     fs::hard_link(cache.join("target/debug/large"), cache.join("target/larger")).unwrap();
     assert_eq!(run(&["cache"]), format!("{path}: 3.0 MiB\n"));
+    for (name, days) in [("tea_0a1b2c3d", 3), ("b_00000000", 0)] {
+        fs::create_dir_all(cache.join(name)).unwrap();
+        fs::write(cache.join(name).join("Cargo.toml"), vec![b'\n'; 1 << 20]).unwrap();
+        let used = SystemTime::now() - Duration::from_secs(days * 24 * 60 * 60 + 60);
+        File::open(cache.join(name)).unwrap().set_modified(used).unwrap();
+    }
+    fs::write(cache.join("target/debug/tea_0a1b2c3d"), vec![1; 1 << 19]).unwrap();
+    let entries = "    b_00000000: 1.0 MiB, used 0 days ago\n    tea_0a1b2c3d: 1.5 MiB, used 3 days ago\n";
+    assert_eq!(run(&["cache"]), format!("{path}: 5.5 MiB\n{entries}"));
     assert_eq!(run(&["cache", "clear"]), format!("{path}: 0.0 MiB\n"));
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "only the lock is left");
     let mut refused = micro_smol(Path::new("/"), &["cache", "clean"]);
     assert_eq!(failure(&mut refused, 2), "micro-smol: unexpected argument \"clean\"; --help shows the options\n");
+}
+
+#[test]
+fn a_link_in_the_cache_is_not_followed() {
+    let directory = files("planted", &[("index.rs", HANDLER), ("mine", "mine"), ("cache/micro-smol/x", "")]);
+    // The number of the process stays the same when it becomes another program.
+    let script = format!(
+        "ln -s {0}/mine {0}/cache/micro-smol/unfinished-$$ && exec {PROGRAM} eject --offline --debug index.rs shop",
+        directory.display()
+    );
+    let mut planted = Command::new("sh");
+    planted.args(["-c", &script]).current_dir(&directory).env("XDG_CACHE_HOME", directory.join("cache"));
+    planted.env("CARGO", "/missing");
+    let said = failure(&mut planted, 1);
+    assert!(said.contains("cargo was not found"), "{said}");
+    assert_eq!(fs::read(directory.join("mine")).unwrap(), b"mine");
+    // A leftover of the same number was no obstacle.
+    assert!(fs::read_dir(directory.join("cache/micro-smol")).unwrap().count() > 2);
+    let lock = directory.join("cache/micro-smol/lock");
+    fs::remove_file(&lock).unwrap();
+    symlink(directory.join("mine"), &lock).unwrap();
+    let mut command = micro_smol(&directory, &["--debug", "--offline"]);
+    let said = failure(command.env("XDG_CACHE_HOME", directory.join("cache")), 1);
+    assert!(said.starts_with(&format!("micro-smol: cannot write {}: ", lock.display())), "{said}");
+    assert_eq!(fs::read(directory.join("mine")).unwrap(), b"mine");
+}
+
+#[test]
+fn debug_builds_have_the_lines_of_a_backtrace_only() {
+    let own = "---\n[profile.dev]\ndebug = \"line-tables-only\"\n---\n";
+    for (test, frontmatter) in [("lines", ""), ("lines_of_its_own", own)] {
+        let directory = files(test, &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
+        assert_eq!(Service::start(&directory, &["index.rs"]).get(), "served");
+        let packages = fs::read_dir(cache().join("micro-smol")).unwrap().flatten();
+        let manifests = packages.flat_map(|package| fs::read_to_string(package.path().join("Cargo.toml")));
+        for manifest in manifests.filter(|text| text.contains(&format!("/cli/{test}/index.rs"))) {
+            assert_eq!(manifest.matches("debug = \"line-tables-only\"").count(), 1, "{manifest}");
+        }
+    }
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn a_file_becomes_a_package_with_all_that_it_needs() {
         "{}",
         read("Cargo.toml")
     );
+    assert!(read("Cargo.toml").contains("\nnumber = { path = \"../number\" }\n"), "{}", read("Cargo.toml"));
     let main = read("src/main.rs");
     assert!(main.starts_with("//! An order.\n#![deny(warnings)]\n"), "{main}");
     assert!(main.ends_with("}\n\nfn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n"), "{main}");
@@ -63,7 +64,7 @@ fn a_program_and_its_own_micro_smol_stay_what_they_are() {
 }
 
 #[test]
-fn nothing_that_differs_is_overwritten() {
+fn nothing_is_overwritten_but_by_force() {
     let (directory, _) = eject("ejected_twice", &[("order.rs", HANDLER)]);
     let mut again = micro_smol(&directory, &["eject", "order.rs", "shop", "--offline", "--debug"]);
     success(&mut again);
@@ -73,8 +74,14 @@ fn nothing_that_differs_is_overwritten() {
     );
     fs::write(directory.join("shop/src/main.rs"), "mine").unwrap();
     fs::remove_file(directory.join("shop/Cargo.toml")).unwrap();
-    assert_eq!(failure(&mut again, 1), "micro-smol: shop/src/main.rs is there already, and differs\n");
+    let refused = "is there already, and no copy: --force overwrites what differs\n";
+    assert_eq!(failure(&mut again, 1), format!("micro-smol: shop/src/main.rs {refused}"));
     assert!(!directory.join("shop/Cargo.toml").exists());
+    success(again.arg("--force"));
+    assert!(directory.join("shop/Cargo.toml").exists());
+    let mut beside = micro_smol(&directory, &["eject", "order.rs", ".", "--offline", "--debug"]);
+    assert_eq!(failure(&mut beside, 1), format!("micro-smol: ./order.rs {refused}"));
+    assert!(!directory.join("src").exists());
 }
 
 #[test]

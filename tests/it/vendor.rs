@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 
 use crate::cli::{CHECKOUT, HANDLER, Service, alone, directory, failure, files, micro_smol, text};
 
+/// What a copy says of itself.
+const ORIGIN: &str = concat!("micro-smol ", env!("CARGO_PKG_VERSION"), " (https://docs.rs/micro-smol), vendored");
+
 /// What a command prints that does what it is asked.
 pub fn success(command: &mut Command) -> String {
     let Output { status, stdout, stderr } = command.output().unwrap();
@@ -43,7 +46,7 @@ fn append(path: &Path, text: &str) {
 fn a_vendored_package_is_a_dependency() {
     let directory = project("vendored_package", "");
     let dependency = success(&mut micro_smol(&directory, &["vendor", "vendor/micro-smol"]));
-    assert_eq!(dependency, "[dependencies.micro-smol]\npath = \"vendor/micro-smol\"\n");
+    assert_eq!(dependency, format!("# {ORIGIN}\n[dependencies.micro-smol]\npath = \"vendor/micro-smol\"\n"));
     append(&directory.join("Cargo.toml"), &dependency);
     assert_eq!(cargo_run(&directory).get(), "served");
     let vendored = directory.join("vendor/micro-smol");
@@ -60,7 +63,10 @@ fn a_vendored_package_is_a_dependency() {
 fn a_vendored_module_is_part_of_a_program() {
     let directory = project("vendored_module", "mod micro_smol;\n");
     let dependencies = success(&mut micro_smol(&directory, &["vendor", "--module", "src/micro_smol"]));
-    assert!(dependencies.starts_with("[dependencies]\n") && dependencies.contains("\nsmol = "), "{dependencies}");
+    assert!(
+        dependencies.starts_with(&format!("# {ORIGIN}\n[dependencies]\n")) && dependencies.contains("\nsmol = "),
+        "{dependencies}"
+    );
     append(&directory.join("Cargo.toml"), &dependencies);
     assert_eq!(cargo_run(&directory).get(), "served");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -100,13 +106,44 @@ fn what_differs_is_only_overwritten_by_force() {
     let original = fs::read(&lib).unwrap();
     fs::write(&lib, "mine").unwrap();
     fs::remove_file(&error).unwrap();
-    let message = "micro-smol: ./src/lib.rs is there already, and differs; --force overwrites it\n";
-    assert_eq!(failure(&mut vendor(&[]), 1), message);
+    let refused = "is there already, and no copy: --force overwrites what differs\n";
+    assert_eq!(failure(&mut vendor(&[]), 1), format!("micro-smol: ./src/lib.rs {refused}"));
     assert_eq!(fs::read(&lib).unwrap(), b"mine");
     assert!(!error.exists(), "all or nothing");
     success(&mut vendor(&["--force"]));
     assert_eq!(fs::read(&lib).unwrap(), original);
     assert!(error.exists());
+    fs::write(directory.join("other.rs"), "mine").unwrap();
+    assert_eq!(failure(&mut vendor(&[]), 1), format!("micro-smol: ./other.rs {refused}"));
+    success(&mut vendor(&["--force"]));
+    assert_eq!(fs::read(directory.join("other.rs")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_copy_says_what_it_is_and_a_host_formats_as_it_likes() {
+    for (args, root) in [(&["src/copy", "--module"][..], "src/copy/mod.rs"), (&["copy"], "copy/src/lib.rs")] {
+        let directory = project("vendored_quietly", if root.starts_with("src") { "mod copy;\n\n" } else { "" });
+        let dependency = success(micro_smol(&directory, &["vendor"]).args(args));
+        append(&directory.join("Cargo.toml"), &dependency);
+        fs::write(directory.join("rustfmt.toml"), "max_width = 60\nhard_tabs = true\n").unwrap();
+        let text = fs::read_to_string(directory.join(root)).unwrap();
+        assert!(text.starts_with(&format!("// {ORIGIN}\n//! ")), "{text}");
+        let fmt = |more: &[&str]| {
+            Command::new(env!("CARGO")).args(["fmt", "--all"]).args(more).current_dir(&directory).output().unwrap()
+        };
+        // What is the host's own is formatted, and nothing else.
+        let main = fs::read_to_string(directory.join("src/main.rs")).unwrap();
+        assert!(fmt(&[]).status.success());
+        assert_ne!(fs::read_to_string(directory.join("src/main.rs")).unwrap(), main);
+        assert_eq!(fs::read_to_string(directory.join(root)).unwrap(), text);
+        success(micro_smol(&directory, &["vendor"]).args(args));
+        let output = fmt(&["--check"]);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", text_of(&output));
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    [text(&output.stdout), text(&output.stderr)].concat()
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! Where generated packages and compiled code are kept, how they are written, and how they go.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FlockOperation, OFlags, flock, statvfs};
 
 use super::terminal;
 
@@ -42,8 +43,14 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     }
     // By way of another file: nobody sees a half, and a link to a user's file is replaced, not followed.
     let unfinished = directory().join(format!("unfinished-{}", process::id()));
-    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&unfinished, content));
-    written.and_then(|()| fs::rename(&unfinished, path)).map_err(|error| refused(path, &error))
+    let written = || {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        // It may be left from a process of the same number, or be a link that somebody has put there.
+        let _ = fs::remove_file(&unfinished);
+        File::create_new(&unfinished)?.write_all(content.as_ref())?;
+        fs::rename(&unfinished, path)
+    };
+    written().map_err(|error| refused(path, &error))
 }
 
 /// Says that the cache cannot be changed.
@@ -73,7 +80,8 @@ pub fn lock(purpose: &str) -> Result<File, String> {
     let path = directory().join(LOCK);
     let locked = || {
         fs::create_dir_all(directory())?;
-        let mut file = File::options().create(true).read(true).append(true).open(&path)?;
+        let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut file = File::options().create(true).read(true).append(true).custom_flags(no_link).open(&path)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let purpose = fs::read_to_string(&path)?;
             let purpose = if purpose.is_empty() { "busy" } else { &purpose };
@@ -95,18 +103,40 @@ pub fn touch(directory: &Path) {
 
 /// Removes what has not been used for long, with what was compiled for it.
 pub fn remove_unused() -> Result<(), String> {
-    let target = directory().join(TARGET);
-    let is_unused = |path: &Path| {
-        let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
-        *path != target && modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > UNUSED))
+    let unused = entries().into_iter().filter(|entry| unused_for(entry) > UNUSED);
+    unused.flat_map(|entry| parts(&entry)).try_for_each(|path| remove(&path))
+}
+
+/// A line for each package: its name, its size, and when it was used.
+pub fn list() -> String {
+    let line = |entry: &PathBuf| {
+        let days = unused_for(entry).as_secs() / (24 * 60 * 60);
+        let name = entry.file_name().unwrap_or_default().display().to_string();
+        format!("    {name}: {}, used {days} days ago\n", size(&parts(entry)))
     };
-    for unused in below(&directory(), 0).into_iter().filter(|path| is_unused(path)) {
-        let name = unused.file_name().unwrap_or_default().as_encoded_bytes();
-        let is_its_own = |path: &PathBuf| path.file_name().is_some_and(|own| own.as_encoded_bytes().starts_with(name));
-        below(&target, TARGET_DEPTH).iter().filter(|path| is_its_own(path)).try_for_each(|path| remove(path))?;
-        remove(&unused)?;
-    }
-    Ok(())
+    entries().iter().filter(|entry| entry.join("Cargo.toml").exists()).map(line).collect()
+}
+
+/// What is in the cache, but for the compiled code.
+fn entries() -> Vec<PathBuf> {
+    let mut entries = below(&directory(), 0);
+    entries.retain(|path| !path.ends_with(TARGET));
+    entries.sort();
+    entries
+}
+
+/// How long ago an entry was used last.
+fn unused_for(entry: &Path) -> Duration {
+    let modified = entry.symlink_metadata().and_then(|metadata| metadata.modified());
+    modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()
+}
+
+/// An entry, behind what was compiled for it.
+fn parts(entry: &Path) -> Vec<PathBuf> {
+    let name = entry.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_its_own = |path: &PathBuf| path.file_name().is_some_and(|own| own.as_encoded_bytes().starts_with(name));
+    let compiled = below(&directory().join(TARGET), TARGET_DEPTH).into_iter().filter(is_its_own);
+    compiled.chain([entry.to_owned()]).collect()
 }
 
 /// Removes all but the lock, which others may wait for.
@@ -121,10 +151,10 @@ fn remove(path: &Path) -> Result<(), String> {
     removed.map_err(|error| refused(path, &error))
 }
 
-/// The size of a file, or of all that is in a directory, for people to read.
-pub fn size(path: &Path) -> String {
-    let all = below(path, usize::MAX).into_iter().chain([path.to_owned()]);
-    let files = all.flat_map(|path| path.symlink_metadata()).filter(Metadata::is_file);
+/// The size of files, and of all that is in directories, for people to read.
+pub fn size(paths: &[PathBuf]) -> String {
+    let all: BTreeSet<PathBuf> = paths.iter().flat_map(|path| below(path, usize::MAX)).chain(paths.to_vec()).collect();
+    let files = all.iter().flat_map(|path| path.symlink_metadata()).filter(Metadata::is_file);
     // Cargo links what it has compiled to a second name.
     let bytes: u64 = files.map(|file| file.size() / file.nlink().max(1)).sum();
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))

@@ -2,7 +2,9 @@
 //!
 //! What moves along is what rustc has read: so modules are found as it finds them, and what `include_str!` takes in, too.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{self, Path, PathBuf};
 
 use lexopt::Parser;
@@ -24,31 +26,47 @@ const LINTS: &str = "[lints.rust]\nprivate_interfaces = \"allow\"\n";
 
 const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n";
 
-/// `eject [options] ENTRY DIRECTORY`
+/// `eject [options] [--force] ENTRY DIRECTORY`
 pub fn eject(parser: Parser) -> Outcome {
-    let arguments = Arguments::new(2, &["debug", "offline", "locked"]).read(parser)?;
+    let arguments = Arguments::new(2, &["debug", "offline", "locked", "force"]).read(parser)?;
     let [_, directory] = arguments.all()?;
     let request = BuildRequest::new(&arguments)?;
     let entry = Entry::find(&request.path)?;
     if entry.path != entry.file {
         return Err(format!("{} is a package already", entry.path.display()).into());
     }
-    let name = path::absolute(directory)?.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut files = generated(&entry, &name)?;
+    let mut files = generated(&entry, &real(directory)?)?;
     let (program, _) = request.build()?;
     for file in request.sources(&program).into_iter().filter(|file| *file != entry.file).flat_map(fs::canonicalize) {
         files.extend(moved(&file, entry.directory())?);
     }
-    vendor::refuse_changes(directory, &files)?;
-    vendor::write(directory, &files)?;
+    vendor::write(directory, &files, arguments.has("--force"))?;
     terminal::print(&format!("{} is a package: start it there with `cargo run`\n", directory.display()));
     Ok(())
 }
 
+/// The path without links of a directory that need not exist.
+fn real(directory: &Path) -> io::Result<PathBuf> {
+    let path = path::absolute(directory)?;
+    let real = path.ancestors().find_map(|above| Some(above.canonicalize().ok()?.join(path.strip_prefix(above).ok()?)));
+    Ok(real.unwrap_or(path.clone()))
+}
+
+/// How a path is written in a package that stands elsewhere: as it was, if it was absolute.
+fn moved_path(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    let target = from.join(path);
+    let target = target.canonicalize().unwrap_or(target);
+    let shared = target.iter().zip(to).take_while(|(one, other)| one == other).count();
+    let up = to.iter().skip(shared).map(|_| OsStr::new(".."));
+    if path.is_absolute() { path.to_owned() } else { up.chain(target.iter().skip(shared)).collect() }
+}
+
 /// What the package has that was no file before: the manifest, the root, and the library unless it names another.
-fn generated(entry: &Entry, name: &str) -> Result<Files, String> {
+fn generated(entry: &Entry, directory: &Path) -> Result<Files, String> {
     let source = &entry.source;
-    let completed = complete(&source.manifest, entry.directory(), name, &dependency("micro-smol", "path", LIBRARY));
+    let name = &directory.file_name().unwrap_or_default().to_string_lossy();
+    let place = |path: &Path| moved_path(path, entry.directory(), directory);
+    let completed = complete(&source.manifest, place, name, &dependency("micro-smol", "path", LIBRARY));
     let (frontmatter, package) = completed.map_err(|fault| refusal(&entry.file, fault))?;
     let mut library = Files::new();
     if package.contains("[dependencies.micro-smol]") {

@@ -24,6 +24,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
+use std::slice;
 
 use lexopt::{Arg, Parser};
 use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck};
@@ -36,10 +37,10 @@ Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:
     build [options] [--static] [ENTRY] [-o FILE]  compile it to one executable
     check [--offline] [--locked] [ENTRY]          only say whether it compiles
     test [--offline] [--locked] FILE [-- ARGS]    run the tests that it has
-    eject [options] ENTRY DIRECTORY               turn a file into a package
+    eject [options] [--force] ENTRY DIRECTORY     turn a file into a package
     vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
-    cache [clear]                                 say where it is; empty it
+    cache [clear]                                 list what is in it; empty it
     completions bash|zsh|fish                     complete all this in a shell
     explain [NAME]                                say more about a message
 
@@ -185,7 +186,7 @@ fn build(mut parser: Parser) -> Outcome {
     let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
     let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));
     copied.map_err(|error| format!("cannot write {}: {error}", output.display()))?;
-    terminal::print(&format!("{}: {}\n", output.display(), cache::size(&output)));
+    terminal::print(&format!("{}: {}\n", output.display(), cache::size(slice::from_ref(&output))));
     Ok(())
 }
 
@@ -208,6 +209,11 @@ fn cache(parser: Parser) -> Outcome {
         Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
     }
     let directory = cache::directory();
-    terminal::print(&format!("{}: {}\n", directory.display(), cache::size(&directory)));
+    terminal::print(&format!(
+        "{}: {}\n{}",
+        directory.display(),
+        cache::size(slice::from_ref(&directory)),
+        cache::list()
+    ));
     Ok(())
 }

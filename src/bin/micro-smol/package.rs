@@ -44,11 +44,15 @@ pub fn with_users_files(message: &str, package: &Path) -> String {
 /// Writes the package of an entry.
 pub fn generate(entry: &Entry, package: &Path) -> Result<(), String> {
     let name = package.file_name().unwrap_or_default().to_string_lossy();
-    let completed = complete(&entry.source.manifest, entry.directory(), &name, &entry.dependencies);
+    let place = |path: &Path| entry.directory().join(path);
+    let completed = complete(&entry.source.manifest, place, &name, &entry.dependencies);
     let (frontmatter, manifest) = completed.map_err(|fault| refusal(&entry.file, fault))?;
     let root = copy(Path::new(""), &entry.file);
     let bin = format!("[[bin]]\nname = {name:?}\npath = {}\n[workspace]\n", quoted(&root));
-    cache::write(&package.join("Cargo.toml"), frontmatter + &manifest + &bin)?;
+    // Half the space, and all that a backtrace shows.
+    let is_set = keys(&frontmatter).iter().any(|key| key.starts_with("profile.dev"));
+    let profile = if is_set { "" } else { "[profile.dev]\ndebug = \"line-tables-only\"\n" };
+    cache::write(&package.join("Cargo.toml"), frontmatter + &manifest + &bin + profile)?;
     let (lock, seed) = (package.join("Cargo.lock"), package.join("seed.lock"));
     if !lock.exists() || fs::read_to_string(&seed).ok().as_ref() != Some(&entry.lock) {
         cache::write(&lock, locked(&entry.lock, &name, &entry.dependencies))?;
@@ -121,11 +125,11 @@ pub fn quoted(text: impl AsRef<Path>) -> String {
     Value::from(text.as_ref().to_string_lossy()).to_string()
 }
 
-/// The frontmatter of a file in `directory` without what it says of the package; and that, with a name and, unless
-/// micro-smol is named, dependencies.
+/// The frontmatter of a file without what it says of the package, and with the place of each path; and what it says, with
+/// a name and, unless micro-smol is named, dependencies.
 pub fn complete(
     frontmatter: &str,
-    directory: &Path,
+    place: impl Fn(&Path) -> PathBuf,
     name: &str,
     dependencies: &str,
 ) -> Result<(String, String), LineError> {
@@ -147,7 +151,7 @@ pub fn complete(
             Some(rest) if rest.starts_with('.') => {
                 package += &(line.trim().trim_start_matches("package.").to_owned() + "\n")
             }
-            _ => manifest += &with_absolute_path(line, directory).unwrap_or_else(|| line.to_owned()),
+            _ => manifest += &with_place(line, &place).unwrap_or_else(|| line.to_owned()),
         }
         manifest.push('\n');
     }
@@ -169,7 +173,7 @@ fn keys(manifest: &str) -> Vec<String> {
 }
 
 /// The `path` of a dependency is relative to the file, not to the manifest.
-fn with_absolute_path(line: &str, directory: &Path) -> Option<String> {
+fn with_place(line: &str, place: impl Fn(&Path) -> PathBuf) -> Option<String> {
     let (start, value) = line.match_indices("path").find_map(|(at, key)| {
         let (start, rest) = (&line[..at], &line[at + key.len()..]);
         let is_key = start.is_empty() || start.ends_with([' ', '\t', ',', '{', '.']);
@@ -177,7 +181,7 @@ fn with_absolute_path(line: &str, directory: &Path) -> Option<String> {
     })?;
     let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let (path, rest) = value[1..].split_once(quote)?;
-    Some(format!("{start}path = {}{rest}", quoted(directory.join(path))))
+    Some(format!("{start}path = {}{rest}", quoted(place(Path::new(path)))))
 }
 
 /// A lock file that has the generated package, in its place by name, so that `--locked` holds from the start.
@@ -198,7 +202,8 @@ mod tests {
     use super::*;
 
     fn completed(frontmatter: &str) -> Result<String, LineError> {
-        let completed = complete(frontmatter, Path::new("/a"), "n", "[dependencies.micro-smol]\n");
+        let completed =
+            complete(frontmatter, |path: &Path| Path::new("/a").join(path), "n", "[dependencies.micro-smol]\n");
         completed.map(|(frontmatter, package)| frontmatter + &package)
     }
 
@@ -270,7 +275,7 @@ mod tests {
             (r#"path = "b"#, None),
         ];
         for (line, expected) in cases {
-            assert_eq!(with_absolute_path(line, Path::new("/a")).as_deref(), expected, "{line}");
+            assert_eq!(with_place(line, |path| Path::new("/a").join(path)).as_deref(), expected, "{line}");
         }
     }
 

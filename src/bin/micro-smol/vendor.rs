@@ -18,6 +18,9 @@ const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
 const LICENSE: &str = include_str!("../../../LICENSE");
 
+/// How the source is formatted, whatever a host likes.
+const RUSTFMT: &str = include_str!("../../../rustfmt.toml");
+
 const FILES: &[(&str, &str)] = &[
     ("src/cli.rs", include_str!("../../cli.rs")),
     ("src/cli/healthcheck.rs", include_str!("../../cli/healthcheck.rs")),
@@ -67,6 +70,9 @@ pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
     Ok(library)
 }
 
+/// What a copy is a copy of.
+const ORIGIN: &str = concat!("micro-smol ", env!("CARGO_PKG_VERSION"), " (https://docs.rs/micro-smol), vendored");
+
 /// `vendor [--module] [--force] DIRECTORY`: copies the library there, and prints what a manifest needs for it.
 pub fn vendor(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["module", "force"]).read(parser)?;
@@ -75,11 +81,8 @@ pub fn vendor(parser: Parser) -> Outcome {
         true => (module(), table("dependencies").to_owned() + "\n"),
         false => (package(), dependency("micro-smol", "path", directory)),
     };
-    if !arguments.has("--force") {
-        refuse_changes(directory, &files).map_err(|error| error + "; --force overwrites it")?;
-    }
-    write(directory, &files)?;
-    terminal::print(&dependencies);
+    write(directory, &files, arguments.has("--force"))?;
+    terminal::print(&format!("# {ORIGIN}\n{dependencies}"));
     Ok(())
 }
 
@@ -89,20 +92,28 @@ pub fn package() -> Files {
     let is_needed = |line: &&str| keys.iter().any(|key| line.starts_with(key));
     let lines: Vec<&str> = table("package").lines().filter(is_needed).collect();
     let manifest = format!("{}\n\n{}\n", lines.join("\n"), table("dependencies"));
-    let source = FILES.iter().map(|(name, text)| (*name, without_readme(text)));
-    files(source.chain([("Cargo.toml", &*manifest), ("LICENSE", LICENSE)]))
+    let source = FILES.iter().map(|(name, text)| (*name, with_origin(without_readme(text))));
+    let others = [("Cargo.toml", manifest), ("LICENSE", LICENSE.to_owned()), ("rustfmt.toml", RUSTFMT.to_owned())];
+    files(source.chain(others))
 }
 
 /// The library as a module of another crate, which does not use all of it.
 fn module() -> Files {
-    const ATTRIBUTES: &str = "#![allow(dead_code, unused_imports, reason = \"vendored as a whole\")]\n#![forbid";
+    const ATTRIBUTES: &str = "#![allow(dead_code, unused_imports, reason = \"vendored as a whole\")]
+#![cfg_attr(rustfmt, rustfmt::skip)]
+#![forbid";
     let version = format!("{:?}", env!("CARGO_PKG_VERSION"));
     let edit = |(name, text): &(&'static str, &str)| {
-        let text = without_doctests(without_readme(text)).replacen("#![forbid", ATTRIBUTES, 1);
+        let text = with_origin(&without_doctests(without_readme(text))).replacen("#![forbid", ATTRIBUTES, 1);
         let name = if *name == "src/lib.rs" { "mod.rs" } else { name.trim_start_matches("src/") };
         (name, text.replace("env!(\"CARGO_PKG_VERSION\")", &version))
     };
     files(FILES.iter().map(edit).chain([("LICENSE", LICENSE.to_owned())]))
+}
+
+/// The text of a file; that of the root says what the library is a copy of.
+fn with_origin(text: &str) -> String {
+    if text.contains("#![forbid") { format!("// {ORIGIN}\n{text}") } else { text.to_owned() }
 }
 
 /// Takes texts for files.
@@ -129,19 +140,18 @@ fn without_doctests(text: &str) -> String {
     })
 }
 
-/// Refuses to write over a file that differs.
-pub fn refuse_changes(directory: &Path, files: &Files) -> Result<(), String> {
+/// Writes all files below a directory, where nothing else may be, nor a file that differs, unless `is_forced`.
+pub fn write(directory: &Path, files: &Files, is_forced: bool) -> Result<(), String> {
     let differs = |(path, content): &(PathBuf, Vec<u8>)| {
         Some(directory.join(path)).filter(|path| fs::read(path).is_ok_and(|old| old != *content))
     };
-    match files.iter().find_map(differs) {
-        Some(path) => Err(format!("{} is there already, and differs", path.display())),
-        None => Ok(()),
+    let is_other = |path: &PathBuf| {
+        !files.iter().any(|(file, _)| path.starts_with(directory.join(file.iter().next().unwrap_or_default())))
+    };
+    let there = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    if let Some(path) = files.iter().find_map(differs).or_else(|| there.filter(is_other).min()).filter(|_| !is_forced) {
+        return Err(format!("{} is there already, and no copy: --force overwrites what differs", path.display()));
     }
-}
-
-/// Writes all files below a directory, which need not exist.
-pub fn write(directory: &Path, files: &Files) -> Result<(), String> {
     for (path, content) in files {
         let path = directory.join(path);
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));

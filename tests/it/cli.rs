@@ -595,13 +595,17 @@ fn an_address_that_is_free_is_left_as_it_was_until_the_service_starts() {
     rustix::net::bind(&shared, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     rustix::net::listen(&shared, 1).unwrap();
     let shared = TcpListener::from(shared);
-    let endpoint = format!("tcp://{}", shared.local_addr().unwrap());
-    for endpoint in ["unix:s", "tcp://127.0.0.1:0", &endpoint] {
-        let mut command = micro_smol(&directory, &["--offline", "--reuse-port", "-l", endpoint]);
-        let said = failure(command.env("CARGO", "/missing"), 1);
+    let shared = format!("tcp://{}", shared.local_addr().unwrap());
+    let assert_compiled = |args: &[&str]| {
+        let said = failure(micro_smol(&directory, args).env("CARGO", "/missing"), 1);
         assert!(said.contains("cargo was not found"), "{said}");
-    }
+    };
+    assert_compiled(&["-l", "unix:s", "-l", "tcp://127.0.0.1:0"]);
     assert!(!directory.join("s").exists());
+    assert_compiled(&["--reuse-port", "-l", &shared]);
+    // It is not said to be used.
+    fs::write(directory.join("index.rs"), "fn main() {}\n").unwrap();
+    assert_compiled(&["-l", &shared]);
 }
 
 /// The manifest of a package that depends on this crate.

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use micro_smol::cli::Options;
 use micro_smol::serde_json::{self, Value};
 use micro_smol::smol::future::block_on;
 use micro_smol::smol::unblock;
@@ -33,6 +34,8 @@ pub struct BuildRequest {
     /// An option of rustc, for the service itself.
     rustc: Option<&'static str>,
     pub is_silent: bool,
+    /// What must be free before minutes are spent on compiling.
+    pub endpoints: Option<Options>,
 }
 
 impl BuildRequest {
@@ -51,7 +54,7 @@ impl BuildRequest {
         cargo.extend(arguments.has("--dev").then(|| "--config=term.progress.when='never'".to_owned()));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
-        Ok(BuildRequest { path, package, cargo, rustc, is_silent: arguments.has("--silent") })
+        Ok(BuildRequest { path, package, cargo, rustc, is_silent: arguments.has("--silent"), endpoints: None })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
@@ -71,6 +74,10 @@ impl BuildRequest {
         }
         let before = self.watch_set();
         let entry = Entry::find(&self.path)?;
+        // A program of its own may listen elsewhere.
+        if let Some(options) = self.endpoints.as_ref().filter(|_| !entry.source.has_main()) {
+            options.probe().map_err(|error| error.to_string())?;
+        }
         let messages = self.telling(self.compile(&entry)).await?;
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
         let program = PathBuf::from(executable.ok_or_else(|| "cargo has made no executable".to_owned())?);

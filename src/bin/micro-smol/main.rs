@@ -138,7 +138,7 @@ fn serve(parser: Parser) -> Outcome {
     if arguments.has("--dev") {
         return Ok(watch::watch(&request, &options)?);
     }
-    options.probe()?;
+    request.endpoints = Some(options.clone());
     let (program, _) = request.build()?;
     become_program(process::Command::new(program).args(options.to_args()))
 }

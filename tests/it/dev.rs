@@ -407,6 +407,14 @@ fn the_standard_input_is_the_users() {
 }
 
 #[test]
+fn what_follows_two_dashes_is_the_services() {
+    let args = "std::env::args().skip_while(|arg| arg != \"--\").collect::<Vec<_>>().join(\" \")";
+    let code = HANDLER.replace("&'static str", "String").replace("\"served\"", args);
+    let dev = Dev::start("own_arguments", &[("index.rs", &code)], &["--", "tea", "--milk"]);
+    assert_eq!(dev.get("/"), "-- tea --milk");
+}
+
+#[test]
 fn several_endpoints_are_kept() {
     let directory = directory("endpoint");
     let socket = directory.join("s");
@@ -503,11 +511,13 @@ fn a_second_signal_cuts_and_says_how_many() {
 
 #[test]
 fn a_signal_ends_a_build() {
-    let directory = files("endless", &[("index.rs", HANDLER), ("cargo", "#!/bin/sh\necho $$ > pid\nexec sleep 600\n")]);
+    let script = "#!/bin/sh\n[ $1 = rustc ] || exec $REAL_CARGO \"$@\"\necho $$ > pid\nexec sleep 600\n";
+    let directory = files("endless", &[("index.rs", HANDLER), ("cargo", script)]);
     let cargo = directory.join("cargo");
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = micro_smol(&directory, &["--dev", "-l", "unix:s"]);
-    let dev = Dev::of(command.env("CARGO", &cargo).env("XDG_CACHE_HOME", directory.join("cache")), directory);
+    command.env("CARGO", &cargo).env("REAL_CARGO", env!("CARGO")).env("XDG_CACHE_HOME", directory.join("cache"));
+    let dev = Dev::of(&mut command, directory);
     let pid = wait_for("a build", || fs::read_to_string(dev.directory.join("pid")).ok()?.trim().parse().ok());
     assert_eq!(dev.end(), Some(0));
     wait_for("the end of cargo", || test_kill_process(Pid::from_raw(pid).unwrap()).err());

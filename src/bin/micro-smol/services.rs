@@ -55,16 +55,8 @@ impl Services {
     pub fn new(options: &Options) -> io::Result<Self> {
         let (sockets, options) = (options.bind()?, options.clone());
         let (retired, directory) = (Vec::new(), PrivateDirectory::new()?);
-        Ok(Services {
-            sockets,
-            options,
-            current: None,
-            next: None,
-            retired,
-            directory,
-            started: 0,
-            is_announced: false,
-        })
+        let (current, next, started, is_announced) = (None, None, 0, false);
+        Ok(Services { sockets, options, current, next, retired, directory, started, is_announced })
     }
 
     /// Starts the next service; one that was not ready is not needed any more.

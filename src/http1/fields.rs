@@ -34,12 +34,17 @@ impl Span {
         let start = part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr());
         Span { start, end: start.wrapping_add(part.len()) }
     }
+
+    fn len(self) -> usize {
+        self.end.wrapping_sub(self.start)
+    }
 }
 
+/// The first and the last letter of the names that are looked up set a bit that few of the common names share.
 #[inline]
 fn bit(name: &[u8]) -> u64 {
-    let letter = name.first().map_or(0, |byte| byte & 0x1f);
-    1_u64.rotate_left(u32::from(letter) ^ name.len() as u32)
+    let letter = |byte: Option<&u8>| byte.map_or(0, |byte| u32::from(byte & 0x1f));
+    1_u64.rotate_left(letter(name.first()) << 1 ^ letter(name.last()))
 }
 
 impl Fields {
@@ -98,7 +103,9 @@ impl Fields {
     /// The values of the lines of a name, which is compared without case.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let lines = if self.may_have(name) { self.lines.as_slice() } else { &[] };
-        let is_named = move |line: &&Line| slice(&self.bytes, line.name).eq_ignore_ascii_case(name.as_bytes());
+        let is_named = move |line: &&Line| {
+            line.name.len() == name.len() && slice(&self.bytes, line.name).eq_ignore_ascii_case(name.as_bytes())
+        };
         lines.iter().filter(is_named).map(|line| slice(&self.bytes, line.value))
     }
 
@@ -108,8 +115,10 @@ impl Fields {
     }
 
     /// Whether a list-based field has an element, which is compared without case.
+    #[inline]
     pub fn has_element(&self, name: &str, element: &str) -> bool {
-        self.may_have(name) && self.elements(name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+        let is_found = |found: &[u8]| found.eq_ignore_ascii_case(element.as_bytes());
+        self.values(name).any(|value| elements(value).any(is_found))
     }
 
     /// The name of the first line that cannot be sent as one field line (RFC 9110, 5.1 and 5.5).

@@ -37,11 +37,11 @@ impl ResponseHead<'_> {
         output.extend_from_slice(reason_phrase(self.status).as_bytes());
         output.extend_from_slice(b"\r\n");
         if let Some(content_type) = self.content_type {
-            write_line(output, "content-type", content_type.as_bytes());
+            write_line(output, b"content-type", content_type.as_bytes());
         }
         let mut has_date = false;
-        for (name, value) in self.fields.iter() {
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
+        for (name, value) in self.fields.lines() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
             if !is("content-length") && !is("transfer-encoding") && !is("connection") {
                 has_date |= is("date");
                 write_line(output, name, value);
@@ -52,9 +52,9 @@ impl ResponseHead<'_> {
         }
         match self.framing {
             Framing::Length(length) => {
-                write_line(output, "content-length", itoa::Buffer::new().format(length).as_bytes())
+                write_line(output, b"content-length", itoa::Buffer::new().format(length).as_bytes())
             }
-            Framing::Chunked => write_line(output, "transfer-encoding", b"chunked"),
+            Framing::Chunked => write_line(output, b"transfer-encoding", b"chunked"),
             Framing::Close | Framing::None => {}
         }
         let persistence = self.persistence();
@@ -100,8 +100,8 @@ impl ResponseHead<'_> {
     }
 }
 
-fn write_line(output: &mut Vec<u8>, name: &str, value: &[u8]) {
-    output.extend_from_slice(name.as_bytes());
+fn write_line(output: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    output.extend_from_slice(name);
     output.extend_from_slice(b": ");
     output.extend_from_slice(value);
     output.extend_from_slice(b"\r\n");

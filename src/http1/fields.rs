@@ -97,7 +97,12 @@ impl Fields {
 
     /// The lines in order. The name is as it was received or set; the value is without the white space around it.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.lines.iter().map(|line| (self.text(line.name), slice(&self.bytes, line.value)))
+        self.lines().map(|(name, value)| (text(name), value))
+    }
+
+    /// The same, without a look at whether a name is text.
+    pub fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|line| (slice(&self.bytes, line.name), slice(&self.bytes, line.value)))
     }
 
     /// The values of the lines of a name, which is compared without case.
@@ -123,12 +128,12 @@ impl Fields {
 
     /// The name of the first line that cannot be sent as one field line (RFC 9110, 5.1 and 5.5).
     pub fn invalid(&self) -> Option<&str> {
-        let is_valid = |(name, value): &(&str, &[u8])| is_token(name.as_bytes()) && is_field_value(value);
-        self.iter().find(|line| !is_valid(line)).map(|(name, _)| name)
+        let is_valid = |(name, value): &(&[u8], &[u8])| is_token(name) && is_field_value(value);
+        self.lines().find(|line| !is_valid(line)).map(|(name, _)| text(name))
     }
 
     pub fn text(&self, span: Span) -> &str {
-        str::from_utf8(slice(&self.bytes, span)).unwrap_or_default()
+        text(slice(&self.bytes, span))
     }
 
     /// Whether there may be a line of a name; if not, there is none.
@@ -140,4 +145,8 @@ impl Fields {
 
 fn slice(bytes: &[u8], span: Span) -> &[u8] {
     bytes.get(span.start..span.end).unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap_or_default()
 }

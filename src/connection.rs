@@ -19,11 +19,9 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use http_types::{Method, StatusCode, Version};
 
-use super::error::BodyError;
+use super::error::Rejection;
 use super::handler::{Handler, respond};
-use super::http1::{
-    self, Buffer, Chunk, Decoder, Expectation, Framing, Head, More, Persistence, Rejection, ResponseHead, give,
-};
+use super::http1::{self, Buffer, Chunk, Decoder, Expectation, Framing, Head, More, Persistence, ResponseHead, give};
 use super::limits::Limits;
 use super::log::log;
 use super::payload::Payload;
@@ -343,7 +341,7 @@ impl Connection<'_> {
     /// tells the peer.
     async fn cut(&mut self, head: &Head, framing: Framing, error: io::Error) -> io::Result<()> {
         // That the peer has not sent its body is no fault of the server's.
-        if BodyError::among(&error).is_none() {
+        if Rejection::among(&error).is_none() {
             log(format_args!("{head}: the response was cut: {error}"));
         }
         if framing != Framing::Close {

@@ -114,7 +114,7 @@ pub fn create_error_from(status: impl IntoStatus, message: impl Display, origina
 pub(super) fn invalid(part: &str, error: impl Into<Error> + Display) -> Error {
     let message = format!("Invalid {part}: {error}");
     match with_body_status(error.into()) {
-        error if BodyError::among(error.as_ref()).is_some() => error,
+        error if Rejection::among(error.as_ref()).is_some() => error,
         error => create_error_from(StatusCode::BadRequest, message, error),
     }
 }
@@ -162,53 +162,54 @@ impl<T> Status<T> for Option<T> {
     }
 }
 
-/// Why the content of a request cannot be read. It is inside of an [`io::Error`], and carries the status that answers it to
-/// wherever that surfaces.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BodyError {
-    status: StatusCode,
-    reason: &'static str,
+/// Why a message is refused: the status that answers it, and the part at fault.
+///
+/// For a message body, it is inside of an [`io::Error`], and carries the status to wherever that surfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rejection {
+    pub(super) status: StatusCode,
+    pub(super) reason: &'static str,
 }
 
-impl BodyError {
-    pub(super) const EARLY_END: BodyError = BodyError::malformed("message body ends early");
-    pub(super) const TOO_SLOW: BodyError = BodyError { status: StatusCode::RequestTimeout, reason: "too slow" };
-    pub(super) const ANSWERED: BodyError =
-        BodyError { status: StatusCode::InternalServerError, reason: "the request has been answered" };
+impl Rejection {
+    pub(super) const EARLY_END: Rejection = Rejection::bad("message body ends early");
+    pub(super) const TOO_SLOW: Rejection = Rejection::new(StatusCode::RequestTimeout, "Body took too long");
+    pub(super) const ANSWERED: Rejection =
+        Rejection::new(StatusCode::InternalServerError, "the request has been answered");
 
-    pub(super) const fn malformed(reason: &'static str) -> Self {
-        BodyError { status: StatusCode::BadRequest, reason }
+    pub(super) const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Rejection { status, reason }
     }
 
-    fn of_io(error: &(dyn StdError + 'static)) -> Option<BodyError> {
-        error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref().copied()
+    pub(super) const fn bad(reason: &'static str) -> Self {
+        Rejection::new(StatusCode::BadRequest, reason)
     }
 
-    /// Finds it among the causes of an error.
-    pub(super) fn among(error: &(dyn StdError + 'static)) -> Option<BodyError> {
-        chain(error).find_map(BodyError::of_io)
+    /// Finds that of a message body among the causes of an error.
+    pub(super) fn among(error: &(dyn StdError + 'static)) -> Option<Rejection> {
+        chain(error).find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref().copied())
     }
 }
 
-impl Display for BodyError {
+impl Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
-            StatusCode::RequestTimeout => f.write_str("Body took too long"),
+            StatusCode::RequestTimeout => f.write_str(self.reason),
             _ => write!(f, "Invalid body: {}", self.reason),
         }
     }
 }
 
-impl StdError for BodyError {}
+impl StdError for Rejection {}
 
-impl From<BodyError> for io::Error {
-    fn from(error: BodyError) -> Self {
-        let kind = match error.status {
+impl From<Rejection> for io::Error {
+    fn from(rejection: Rejection) -> Self {
+        let kind = match rejection.status {
             StatusCode::RequestTimeout => io::ErrorKind::TimedOut,
             StatusCode::BadRequest => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::Other,
         };
-        io::Error::new(kind, error)
+        io::Error::new(kind, rejection)
     }
 }
 
@@ -216,7 +217,7 @@ impl From<BodyError> for io::Error {
 /// which http-types does.
 pub(super) fn with_body_status(mut error: Error) -> Error {
     let is_default = matches!(error.status(), StatusCode::InternalServerError | StatusCode::UnprocessableEntity);
-    if let Some(fault) = BodyError::among(error.as_ref()).filter(|_| is_default) {
+    if let Some(fault) = Rejection::among(error.as_ref()).filter(|_| is_default) {
         error.set_status(fault.status);
     }
     error

@@ -16,4 +16,3 @@ pub use fields::Fields;
 pub use framing::{Expectation, Framing, Persistence, expectation, framing, persistence, response_framing};
 pub use head::{Head, split_absolute};
 pub use memory::{Buffer, copy, give};
-pub use syntax::Rejection;

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use atomic_waker::AtomicWaker;
 use futures_lite::{AsyncBufRead, AsyncRead};
 
-use super::super::error::BodyError;
+use super::super::error::Rejection;
 use super::super::http1::{Buffer, More};
 use super::super::payload::Source;
 
@@ -30,7 +30,7 @@ struct State {
     /// The reader waits until there are so many bytes; 0 if it does not wait.
     wanted_bytes: usize,
     /// How the content has ended.
-    end: Option<Result<(), BodyError>>,
+    end: Option<Result<(), Rejection>>,
 }
 
 impl State {
@@ -64,7 +64,7 @@ impl PipeWriter {
     pub(super) fn poll_fill(
         &self,
         cx: &mut Context<'_>,
-        mut read: impl FnMut(&mut Context<'_>, &mut Buffer) -> Poll<io::Result<Result<More, BodyError>>>,
+        mut read: impl FnMut(&mut Context<'_>, &mut Buffer) -> Poll<io::Result<Result<More, Rejection>>>,
     ) -> Option<Poll<io::Result<()>>> {
         loop {
             let mut state = lock(&self.0.state);
@@ -78,7 +78,7 @@ impl PipeWriter {
                 Ok(Ok(More::Ends)) => Some(Ok(())),
                 Ok(Err(fault)) => Some(Err(fault)),
                 Err(error) => {
-                    state.end = Some(Err(BodyError::EARLY_END));
+                    state.end = Some(Err(Rejection::EARLY_END));
                     return Some(Poll::Ready(Err(error)));
                 }
             };
@@ -97,7 +97,7 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        lock(&self.0.state).end.get_or_insert(Err(BodyError::ANSWERED));
+        lock(&self.0.state).end.get_or_insert(Err(Rejection::ANSWERED));
         self.0.reader.wake();
     }
 }

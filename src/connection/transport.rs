@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::super::error::BodyError;
-use super::super::http1::{Buffer, Decoder, Expectation, Framing, Head, More, Rejection};
+use super::super::error::Rejection;
+use super::super::http1::{Buffer, Decoder, Expectation, Framing, Head, More};
 use super::super::limits::Limits;
 use super::super::response::Duplex;
 use super::registry::{Registration, Waiting};
@@ -150,7 +150,7 @@ impl<'a> Transport<'a> {
         waiting: Waiting,
         decoder: &mut Decoder,
         buffer: &mut Buffer,
-    ) -> Poll<io::Result<Result<More, BodyError>>> {
+    ) -> Poll<io::Result<Result<More, Rejection>>> {
         let start = buffer.unread().len();
         loop {
             match self.take_content(decoder, buffer) {
@@ -171,7 +171,7 @@ impl<'a> Transport<'a> {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     decoder.cut();
-                    return Poll::Ready(Ok(Err(BodyError::TOO_SLOW)));
+                    return Poll::Ready(Ok(Err(Rejection::TOO_SLOW)));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -179,10 +179,10 @@ impl<'a> Transport<'a> {
     }
 
     /// Moves content that has come from the input to the buffer, and returns whether more follows.
-    fn take_content(&mut self, decoder: &mut Decoder, buffer: &mut Buffer) -> Result<More, BodyError> {
+    fn take_content(&mut self, decoder: &mut Decoder, buffer: &mut Buffer) -> Result<More, Rejection> {
         loop {
-            let skipped = decoder.skip_framing(self.unread());
-            self.consume(skipped.map_err(|rejection| BodyError::malformed(rejection.reason))?);
+            let skipped = decoder.skip_framing(self.unread())?;
+            self.consume(skipped);
             let count = decoder.content_within(self.unread().len());
             if count == 0 {
                 return Ok(if decoder.is_done() { More::Ends } else { More::Follows });

@@ -3,8 +3,9 @@
 //! The decoder never holds content. It takes framing off the front of what has come and says how many bytes of content
 //! follow, so that content goes straight from the stream to its reader.
 
+use super::super::error::Rejection;
 use super::framing::Framing;
-use super::syntax::{Rejection, TCHAR, is_field_byte};
+use super::syntax::{TCHAR, is_field_byte};
 
 /// Leading zeros, chunk extensions and the trailer section are skipped, up to so many bytes in one body.
 const SKIPPED_BYTES_MAX: usize = 16 * 1024;
@@ -114,7 +115,7 @@ impl Decoder {
 
     /// Notes that no more of the body is read.
     pub fn cut(&mut self) {
-        self.state = State::Failed(Rejection::bad("message body ends early"));
+        self.state = State::Failed(Rejection::EARLY_END);
     }
 
     pub fn is_done(&self) -> bool {

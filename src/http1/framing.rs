@@ -2,8 +2,9 @@
 
 use http_types::{Method, StatusCode, Version};
 
+use super::super::error::Rejection;
 use super::head::Head;
-use super::syntax::{Rejection, decimal, is_token};
+use super::syntax::{decimal, is_token};
 
 /// How the end of a message body is found (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@ use std::net::Ipv6Addr;
 
 use http_types::{Method, StatusCode, Version};
 
+use super::super::error::Rejection;
 use super::super::limits::Limits;
 use super::fields::{Fields, Span};
-use super::syntax::{PATH, REG_NAME, Rejection, TCHAR, decimal, is_field_byte, printable_bytes, trim};
+use super::syntax::{PATH, REG_NAME, TCHAR, decimal, is_field_byte, printable_bytes, trim};
 
 const FIELD_LINES_MAX: usize = 256;
 

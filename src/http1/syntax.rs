@@ -1,24 +1,5 @@
 //! The parts that messages have in common: tokens, lists, numbers (RFC 9110, 5.6).
 
-use http_types::StatusCode;
-
-/// Why a message is refused: the status that answers it, and the part at fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    pub status: StatusCode,
-    pub reason: &'static str,
-}
-
-impl Rejection {
-    pub const fn new(status: StatusCode, reason: &'static str) -> Self {
-        Rejection { status, reason }
-    }
-
-    pub const fn bad(reason: &'static str) -> Self {
-        Rejection::new(StatusCode::BadRequest, reason)
-    }
-}
-
 /// A set of bytes.
 pub struct Bytes([bool; 256]);
 

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
+use http_types::StatusCode;
+
 use super::error::Result;
 use super::into_response::IntoResponse;
 use super::request::Request;
@@ -182,7 +184,7 @@ pub async fn respond(handler: &dyn Handler, request: Request) -> Response {
     let mut answer = survive(|| handler.call(request));
     let mut response = poll_fn(|cx| {
         let poll = || Some(answer.as_mut()?.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error)));
-        survive(poll).flatten().unwrap_or_else(|| Poll::Ready(Response::of_panic()))
+        survive(poll).flatten().unwrap_or_else(|| Poll::Ready(Response::of_status(StatusCode::InternalServerError)))
     })
     .await;
     response.finish(&head);

@@ -410,24 +410,20 @@ impl Response {
     /// sent becomes a 500.
     pub(super) fn finish(&mut self, head: &Head) {
         let switches = self.upgrade.is_some() && self.status == StatusCode::SwitchingProtocols;
-        let fault = match self.fields.invalid() {
-            Some(name) => Some(format!("the response field {name:?} cannot be sent")),
-            None if self.status.is_informational() && !switches => Some(format!("{} is no final status", self.status)),
-            None => None,
-        };
-        if let Some(fault) = fault {
+        let is_final = switches || !self.status.is_informational();
+        let invalid = self.fields.invalid().map(|name| format!("the response field {name:?} cannot be sent"));
+        if let Some(fault) = invalid.or_else(|| (!is_final).then(|| format!("{} is no final status", self.status))) {
             *self = Response::of_error(io::Error::other(fault).into(), Some(head));
         }
-        match (self.status, head.method) {
-            (StatusCode::NoContent | StatusCode::ResetContent | StatusCode::NotModified, _) => {
-                self.content = ResponseBody::NONE
-            }
-            (StatusCode::SwitchingProtocols, _) => self.content = ResponseBody::NONE,
-            (_, Method::Head) => self.content = ResponseBody::Omitted(self.content.length()),
+        let content = match (self.status, head.method) {
+            (StatusCode::NoContent | StatusCode::ResetContent | StatusCode::NotModified, _) => ResponseBody::NONE,
+            (StatusCode::SwitchingProtocols, _) => ResponseBody::NONE,
+            (_, Method::Head) => ResponseBody::Omitted(self.content.length()),
             // The response to a HEAD that a handler has asked itself has a length, but nothing that is so long.
-            _ if matches!(self.content, ResponseBody::Omitted(_)) => self.content = ResponseBody::NONE,
-            _ => {}
-        }
+            _ if matches!(self.content, ResponseBody::Omitted(_)) => ResponseBody::NONE,
+            _ => return,
+        };
+        self.content = content;
     }
 
     /// The response to an error; the log names the request that it belongs to.
@@ -436,9 +432,8 @@ impl Response {
         Response::text(status, message)
     }
 
-    /// The response to a panic, which the panic hook has reported.
-    pub(super) fn of_panic() -> Response {
-        let status = StatusCode::InternalServerError;
+    /// A response that says no more than its status.
+    pub(super) fn of_status(status: StatusCode) -> Response {
         Response::text(status, reason_phrase(status))
     }
 }

@@ -2,7 +2,6 @@
 
 use http_types::{StatusCode, Version};
 
-use super::error::reason_phrase;
 use super::request::Request;
 use super::response::{Response, Upgraded};
 
@@ -39,7 +38,7 @@ pub fn upgrade(req: &Request, protocol: &str, serve: impl AsyncFnOnce(Upgraded) 
         && fields.has_element("upgrade", protocol)
         && fields.has_element("connection", "upgrade");
     let response = match is_asked {
-        false => Response::text(StatusCode::UpgradeRequired, reason_phrase(StatusCode::UpgradeRequired)),
+        false => Response::of_status(StatusCode::UpgradeRequired),
         true if req.len() != Some(0) => {
             return Response::text(StatusCode::BadRequest, "request for an upgrade has content");
         }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use http_types::StatusCode;
 
@@ -178,17 +178,18 @@ impl<F: AsyncFn(Request) -> T, T> AsyncFnOfRequest for F {
 /// let response = smol::block_on(respond(&handler, Request::default()));
 /// assert_eq!(response.status(), 500);
 /// ```
-pub async fn respond(handler: &dyn Handler, request: Request) -> Response {
+pub fn respond(handler: &dyn Handler, request: Request) -> impl Future<Output = Response> {
     let head = request.head.clone();
-    let of_error = |error| Response::of_error(error, Some(&head));
     let mut answer = survive(|| handler.call(request));
-    let mut response = poll_fn(|cx| {
+    poll_fn(move |cx| {
+        let of_error = |error| Response::of_error(error, Some(&head));
         let poll = || Some(answer.as_mut()?.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error)));
-        survive(poll).flatten().unwrap_or_else(|| Poll::Ready(Response::of_status(StatusCode::InternalServerError)))
+        let answered = survive(poll).flatten();
+        let failed = || Poll::Ready(Response::of_status(StatusCode::InternalServerError));
+        let mut response = ready!(answered.unwrap_or_else(failed));
+        response.finish(&head);
+        Poll::Ready(response)
     })
-    .await;
-    response.finish(&head);
-    response
 }
 
 /// Calls a function; `None` if it panics, which the panic hook has reported.

@@ -11,6 +11,7 @@ use http_types::{StatusCode, Version};
 use super::super::error::reason_phrase;
 use super::fields::Fields;
 use super::framing::{Framing, Persistence};
+use super::syntax::elements;
 
 /// The head of a response. Its fields are valid ([`Fields::invalid`]).
 #[derive(Clone, Copy)]
@@ -76,6 +77,7 @@ impl ResponseHead<'_> {
     /// the handler has added.
     fn write_connection(&self, output: &mut Vec<u8>, persistence: Persistence) {
         const MANAGED: [&str; 4] = ["", "close", "keep-alive", "upgrade"];
+        let is_managed = |option: &[u8]| MANAGED.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes()));
         let start = output.len();
         let mut write = |option: &[u8]| {
             output.extend_from_slice(if output.len() == start { b"connection: " } else { b", " });
@@ -89,10 +91,8 @@ impl ResponseHead<'_> {
         if self.fields.values("upgrade").next().is_some() {
             write(b"upgrade");
         }
-        for option in self.fields.elements("connection") {
-            if !MANAGED.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
-                write(option);
-            }
+        for value in self.fields.values("connection") {
+            elements(value).filter(|option| !is_managed(option)).for_each(&mut write);
         }
         if output.len() > start {
             output.extend_from_slice(b"\r\n");

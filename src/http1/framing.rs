@@ -4,7 +4,7 @@ use http_types::{Method, StatusCode, Version};
 
 use super::super::error::Rejection;
 use super::head::Head;
-use super::syntax::{decimal, is_token};
+use super::syntax::{decimal, elements, is_token};
 
 /// How the end of a message body is found (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +77,12 @@ struct Chunked;
 fn transfer_coding(head: &Head) -> Result<Option<Chunked>, Rejection> {
     let is_chunked = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"chunked");
     let codings = || head.fields.elements("transfer-encoding");
-    let Some(first) = codings().next() else { return Ok(None) };
+    if head.fields.values("transfer-encoding").next().is_none() {
+        return Ok(None);
+    }
     match codings().skip(1).last() {
         _ if head.version == Version::Http1_0 => Err(Rejection::bad("Transfer-Encoding in HTTP/1.0")),
-        None if is_chunked(&first) => Ok(Some(Chunked)),
+        None if codings().all(|coding| is_chunked(&coding)) => Ok(Some(Chunked)),
         _ if !codings().all(is_token) => Err(Rejection::bad("Transfer-Encoding is malformed")),
         Some(last) if is_chunked(&last) && codings().filter(is_chunked).count() == 1 => {
             Err(Rejection::new(StatusCode::NotImplemented, "transfer coding is unknown"))
@@ -113,8 +115,8 @@ pub fn persistence(head: &Head) -> Persistence {
 /// Finds what the peer expects. HTTP/1.0 does not know 100 (Continue); no other expectation is known here.
 pub fn expectation(head: &Head) -> Result<Expectation, Rejection> {
     let mut expectation = Expectation::Nothing;
-    for expected in head.fields.elements("expect") {
-        if !expected.eq_ignore_ascii_case(b"100-continue") {
+    for value in head.fields.values("expect") {
+        if !elements(value).all(|expected| expected.eq_ignore_ascii_case(b"100-continue")) {
             return Err(Rejection::new(StatusCode::ExpectationFailed, "expectation is unknown"));
         }
         if head.version == Version::Http1_1 {

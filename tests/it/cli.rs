@@ -8,6 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use micro_smol::serde_json::{self, Value};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
 use crate::vendor::success;
@@ -212,6 +213,51 @@ fn check_says_whether_it_compiles() {
     let path = directory.display();
     assert!(said.contains(&format!("--> {path}/wrong.rs:2:5\n")), "{said}");
     assert!(said.ends_with(&format!("\nmicro-smol: {path}/wrong.rs does not compile; see above\n")), "{said}");
+}
+
+#[test]
+fn an_editor_is_told_of_all_crates_and_how_to_check() {
+    let wrong = ORDER.replace("count: u8", "count: bool");
+    let number = "[package]\nname = \"number\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let directory = files(
+        "editor",
+        &[
+            ("order.rs", &wrong),
+            ("name.rs", "pub fn name() -> String {\n    String::new()\n}\n"),
+            ("number/Cargo.toml", number),
+            ("number/src/lib.rs", "pub fn number() -> u8 {\n    3\n}\n"),
+        ],
+    );
+    let output = micro_smol(&directory, &["editor", "--offline", "order.rs"]).output().unwrap();
+    assert!(output.status.success(), "an error in the file is no obstacle: {}", text(&output.stderr));
+    let path = directory.join("rust-project.json");
+    assert!(text(&output.stdout).starts_with(&format!("{}: ", path.display())));
+    let project: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    assert!(Path::new(project["sysroot"].as_str().unwrap()).join("lib").is_dir());
+    let crates = project["crates"].as_array().unwrap();
+    for one in crates {
+        assert!(Path::new(one["root_module"].as_str().unwrap()).is_file(), "{one}");
+        let is_macro = one["is_proc_macro"] == true;
+        assert_eq!(
+            one["proc_macro_dylib_path"].as_str().is_some_and(|path| Path::new(path).is_file()),
+            is_macro,
+            "{one}"
+        );
+        assert!(one["deps"].as_array().unwrap().iter().all(|dep| dep["crate"].as_u64().unwrap() < crates.len() as u64));
+    }
+    let own = crates.last().unwrap();
+    assert_eq!(own["root_module"], directory.join("order.rs").to_str().unwrap());
+    assert_eq!((&own["edition"], &own["is_workspace_member"]), (&"2021".into(), &true.into()));
+    let mut names: Vec<_> = own["deps"].as_array().unwrap().iter().map(|dep| dep["name"].as_str().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["micro_smol", "number", "serde"]);
+    let check = &project["runnables"][0];
+    let args = check["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    let mut command = Command::new(check["program"].as_str().unwrap());
+    let output = command.args(args).current_dir("/").env("XDG_CACHE_HOME", cache()).output().unwrap();
+    let messages: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let span = messages.iter().find_map(|message| message["message"]["spans"].as_array()?.first()).unwrap();
+    assert_eq!((&span["file_name"], &span["line_start"]), (&own["root_module"], &21.into()));
 }
 
 #[test]

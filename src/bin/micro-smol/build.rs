@@ -36,6 +36,8 @@ pub struct BuildRequest {
     pub is_silent: bool,
     /// What must be free before minutes are spent on compiling.
     pub endpoints: Option<Options>,
+    /// What is done with each message of rustc: its line, and what that says.
+    pub show: fn(&str, &Value),
 }
 
 impl BuildRequest {
@@ -54,7 +56,8 @@ impl BuildRequest {
         cargo.extend(arguments.has("--dev").then(|| "--config=term.progress.when='never'".to_owned()));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
-        Ok(BuildRequest { path, package, cargo, rustc, is_silent: arguments.has("--silent"), endpoints: None })
+        let is_silent = arguments.has("--silent");
+        Ok(BuildRequest { path, package, cargo, rustc, is_silent, endpoints: None, show: cargo::show })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
@@ -97,6 +100,17 @@ impl BuildRequest {
             self.compile(&Entry::find(&self.path)?).await
         };
         block_on(checked).map(drop).map_err(|error: BuildError| error.message)
+    }
+
+    /// What cargo tells about the package and all dependencies, and about what it has compiled, be it without the entry.
+    pub fn explore(&self) -> Result<(Value, Vec<Value>), String> {
+        let asked = async {
+            let _lock = self.lock().await?;
+            self.ask_rustc(&Entry::find(&self.path)?).await
+        };
+        let (_, messages) = block_on(asked)?;
+        let options = self.cargo.iter().filter(|option| !option.starts_with("--profile"));
+        Ok((cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?, messages))
     }
 
     async fn lock(&self) -> Result<File, String> {
@@ -146,6 +160,12 @@ impl BuildRequest {
 
     /// Returns what rustc has said, if it has compiled.
     async fn compile(&self, entry: &Entry) -> Result<Vec<Value>, BuildError> {
+        let (is_done, messages) = self.ask_rustc(entry).await?;
+        if is_done { Ok(messages) } else { Err(BuildError::new(conclude(entry, &messages), &messages)) }
+    }
+
+    /// Returns whether rustc has compiled, and what it has said.
+    async fn ask_rustc(&self, entry: &Entry) -> Result<(bool, Vec<Value>), String> {
         let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
         command.args(cargo::message_format()).args(&self.cargo);
@@ -156,8 +176,7 @@ impl BuildRequest {
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
         command.current_dir(entry.directory());
-        let (is_done, messages) = cargo::compile(command, reworded).await?;
-        if is_done { Ok(messages) } else { Err(BuildError::new(conclude(entry, &messages), &messages)) }
+        cargo::compile(command, reworded, self.show).await
     }
 
     /// Writes the package. Cargo reads a new manifest once before it compiles, for its errors to name the user's file.
@@ -166,7 +185,7 @@ impl BuildRequest {
         let before = fs::read(&manifest).ok();
         generate(entry, &self.package)?;
         if fs::read(&manifest).ok() != before
-            && let Err(error) = cargo::metadata(&manifest, &entry.file)
+            && let Err(error) = cargo::metadata(&manifest, &entry.file, ["--no-deps", "--offline"])
         {
             // The next time it is new again.
             let _ = fs::remove_file(manifest);

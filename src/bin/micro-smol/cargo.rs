@@ -1,6 +1,7 @@
 //! Runs cargo, and passes on what it and rustc say, of the user's files in place of generated ones.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,10 +21,14 @@ pub fn cargo(subcommand: &str, manifest: &Path) -> Command {
     command
 }
 
-/// What cargo tells about a package, without its dependencies. If it cannot read the manifest, it says so of `file`.
-pub fn metadata(manifest: &Path, file: &Path) -> Result<Value, String> {
+/// What cargo tells about a package. If it cannot read the manifest, it says so of `file`.
+pub fn metadata<T: AsRef<OsStr>>(
+    manifest: &Path,
+    file: &Path,
+    options: impl IntoIterator<Item = T>,
+) -> Result<Value, String> {
     let mut command = cargo("metadata", manifest);
-    command.args(["--no-deps", "--offline", "--format-version", "1"]).current_dir(file.parent().unwrap_or(file));
+    command.args(["--format-version", "1"]).args(options).current_dir(file.parent().unwrap_or(file));
     let output = command.output().map_err(not_started)?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         // It names a generated manifest by any path that leads there.
@@ -36,6 +41,11 @@ pub fn metadata(manifest: &Path, file: &Path) -> Result<Value, String> {
     })
 }
 
+/// Shows a message to a person.
+pub fn show(_: &str, message: &Value) {
+    message["message"]["rendered"].as_str().into_iter().for_each(terminal::show);
+}
+
 /// The option of cargo by which [`compile`] hears what rustc says.
 pub fn message_format() -> [&'static str; 2] {
     ["--message-format", if is_coloured() { "json-diagnostic-rendered-ansi" } else { "json" }]
@@ -43,18 +53,20 @@ pub fn message_format() -> [&'static str; 2] {
 
 /// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said. Cargo is
 /// killed if the future is dropped.
-pub async fn compile(command: Command, reworded: impl Fn(&str) -> String) -> Result<(bool, Vec<Value>), String> {
+pub async fn compile(
+    command: Command,
+    reworded: impl Fn(&str) -> String,
+    show: impl Fn(&str, &Value),
+) -> Result<(bool, Vec<Value>), String> {
     let mut command = process::Command::from(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
     let mut child = command.spawn().map_err(not_started)?;
     let stdout = child.stdout.take().ok_or("cannot read what cargo says")?;
     let (mut lines, mut messages) = (BufReader::new(stdout).split(b'\n'), Vec::new());
     while let Some(line) = lines.next().await {
-        let Ok(mut message) = line.and_then(|line| Ok(serde_json::from_slice::<Value>(&line)?)) else { continue };
-        if let Some(text) = message["message"]["rendered"].as_str().map(&reworded) {
-            terminal::show(&text);
-            message["message"]["rendered"] = text.into();
-        }
+        let line = reworded(&String::from_utf8_lossy(&line.unwrap_or_default()));
+        let Ok(message) = serde_json::from_str(&line) else { continue };
+        show(&line, &message);
         messages.push(message);
     }
     Ok((child.status().await.map_err(not_started)?.success(), messages))

@@ -87,7 +87,7 @@ impl Entry {
     fn of_package(path: PathBuf) -> Result<Self, String> {
         let manifest = path.join("Cargo.toml");
         let wrong = |what: &str| format!("{}: {what}; more: micro-smol explain manifest-invalid", manifest.display());
-        let metadata = cargo::metadata(&manifest, &manifest)?;
+        let metadata = cargo::metadata(&manifest, &manifest, ["--no-deps"])?;
         let package =
             list(&metadata["packages"]).find(|package| Path::new(text(&package["manifest_path"])) == manifest);
         let package = package.ok_or_else(|| wrong("this is a workspace: name the directory of a member"))?;
@@ -176,11 +176,11 @@ fn call(blank: &str, handler: &str, page: &str) -> String {
     format!("{blank}{RUN}{handler}) // micro-smol explain {page}\n")
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@ mod arguments;
 mod build;
 mod cache;
 mod cargo;
+mod editor;
 mod eject;
 mod entry;
 mod fingerprint;
@@ -35,8 +36,9 @@ use build::BuildRequest;
 const HELP: &str = "\
 Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:
     build [options] [--static] [ENTRY] [-o FILE]  compile it to one executable
-    check [--offline] [--locked] [ENTRY]          only say whether it compiles
+    check [--offline] [--locked] [--json] [FILE]  only say whether it compiles
     test [--offline] [--locked] FILE [-- ARGS]    run the tests that it has
+    editor [--offline] [--locked] FILE            describe it to rust-analyzer
     eject [options] [--force] ENTRY DIRECTORY     turn a file into a package
     vendor [--module] [--force] DIRECTORY         copy this crate's source there
     healthcheck [URI]                             exit 0 if it answers below 500
@@ -55,11 +57,12 @@ const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on 
 type Command = fn(Parser) -> Outcome;
 
 /// All commands; without one, an entry is served.
-const COMMANDS: [(&str, Command); 9] = [
+const COMMANDS: [(&str, Command); 10] = [
     ("build", build),
     ("cache", cache),
     ("check", check),
     ("completions", |parser| pages::print(parser, pages::COMPLETIONS)),
+    ("editor", editor::editor),
     ("eject", eject::eject),
     ("explain", |parser| pages::print(parser, pages::PAGES)),
     ("healthcheck", healthcheck),
@@ -160,10 +163,14 @@ fn test(parser: Parser) -> Outcome {
     become_program(process::Command::new(program).args(program_args().skip(1)))
 }
 
-/// `check [--offline] [--locked] [ENTRY]`
+/// `check [--offline] [--locked] [--json] [FILE]`
 fn check(parser: Parser) -> Outcome {
-    let arguments = Arguments::new(1, &["offline", "locked"]).read(parser)?;
-    Ok(BuildRequest::of_profile(&arguments, "check")?.check()?)
+    let arguments = Arguments::new(1, &["offline", "locked", "json"]).read(parser)?;
+    let mut request = BuildRequest::of_profile(&arguments, "check")?;
+    if arguments.has("--json") {
+        request.show = |line, _| terminal::print(&format!("{line}\n"));
+    }
+    Ok(request.check()?)
 }
 
 /// `build [options] [--static] [ENTRY] [-o FILE]`

@@ -37,8 +37,8 @@ pub const RUSTC: [&str; 3] = ["-Aprivate_interfaces", "--remap-path-prefix", "mi
 
 /// What rustc says, with the user's files in place of ours.
 pub fn with_users_files(message: &str, package: &Path) -> String {
-    let call = format!("{}/", package.join(CALL).display());
-    message.replace(&call, "/").replace(&format!("{COPY}/"), "/")
+    let [call, copy] = [CALL, COPY].map(|root| format!("{}/", package.join(root).display()));
+    message.replace(&call, "/").replace(&copy, "/").replace(&format!("{COPY}/"), "/")
 }
 
 /// Writes the package of an entry.

@@ -603,6 +603,28 @@ fn a_program_is_compiled_as_it_is() {
 }
 
 #[test]
+fn an_env_file_sets_what_is_not_set() {
+    let main = "fn main() {\n    let variable = |name| std::env::var(name).unwrap_or_default();\n    println!(\"{:?}\", [\"A\", \"B\", \"C\", \"PORT\"].map(variable));\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n";
+    let one = "# One\nA=1\nB = \"two # 2\" # x\nPORT=7\n";
+    let directory = files("env_file", &[("main.rs", main), ("one", one), ("two", "A=3\nC=d\n"), ("wrong", "\n\nA\n")]);
+    let start = |more: &[&str]| micro_smol(&directory, &[&["--debug", "--offline", "main.rs"], more].concat());
+    let both = ["--env-file", "one", "--env-file=two"];
+    let listen = r#"["--listen", "tcp://0.0.0.0:7"]"#;
+    let said = success(start(&both).env("C", "set"));
+    assert_eq!(said, format!("[\"3\", \"two # 2\", \"set\", \"7\"]\n{listen}\n"));
+    // An option says otherwise, and so does what is set.
+    assert!(success(start(&both).args(["-p", "8"])).contains("tcp://0.0.0.0:8"));
+    assert!(success(start(&both).env("PORT", "9")).ends_with("\"9\"]\n[]\n"));
+    let refused = "wrong:3: this is not NAME=value, a comment or a blank line";
+    assert_fails(&mut start(&["--env-file", "wrong"]), refused);
+    assert_fails(&mut start(&["--env-file", "none"]), "cannot read none: No such file or directory (os error 2)");
+    let said = failure(&mut start(&["--env-file"]), 2);
+    assert_eq!(said, "micro-smol: missing argument for option '--env-file'; --help shows the options\n");
+    let said = failure(&mut start(&["--env-fil", "one"]), 2);
+    assert_eq!(said, "micro-smol: invalid option '--env-fil': did you mean --env-file?\n");
+}
+
+#[test]
 fn a_service_leaves_what_follows_two_dashes_to_its_program() {
     let code = HANDLER.replace("\"served\"", "std::env::args().last().unwrap().leak()");
     let main = "fn main() -> std::process::ExitCode {\n    micro_smol::run(handler)\n}\n";

@@ -633,3 +633,24 @@ fn messages_are_coloured_in_a_terminal() {
         keys.write_all(b"\x03").unwrap();
     });
 }
+
+#[test]
+fn a_change_of_an_env_file_restarts_the_service() {
+    let code = HANDLER.replace("\"served\"", "std::env::var(\"TEA\").unwrap_or_default().leak()");
+    let dev = Dev::start("env_file", &[("index.rs", &code), (".env", "TEA=oolong\n")], &["--env-file", ".env"]);
+    assert_eq!(dev.get("/"), "oolong");
+    dev.write(".env", "TEA\n");
+    dev.stderr.expect(".env:1: this is not NAME=value");
+    assert_eq!(dev.get("/"), "oolong");
+    dev.write(".env", "TEA='black tea'\n");
+    dev.expect("black tea");
+    assert_eq!(dev.stop(), Some(0));
+}
+
+#[test]
+fn what_follows_two_dashes_is_for_a_program_that_is_developed() {
+    let code = HANDLER.replace("\"served\"", "std::env::args().last().unwrap().leak()");
+    let dev = Dev::start("dev_args", &[("index.rs", &code)], &["--", "--tea"]);
+    assert_eq!(dev.get("/"), "--tea");
+    assert_eq!(dev.stop(), Some(0));
+}

@@ -36,6 +36,8 @@ pub struct BuildRequest {
     pub is_silent: bool,
     /// What must be free before minutes are spent on compiling.
     pub endpoints: Option<Options>,
+    /// The files with variables for the service.
+    pub env_files: Vec<PathBuf>,
     /// What is done with each message of rustc: its line, and what that says.
     pub show: fn(&str, &Value),
 }
@@ -56,8 +58,8 @@ impl BuildRequest {
         cargo.extend(arguments.has("--dev").then(|| "--config=term.progress.when='never'".to_owned()));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
-        let is_silent = arguments.has("--silent");
-        Ok(BuildRequest { path, package, cargo, rustc, is_silent, endpoints: None, show: cargo::show })
+        let (is_silent, env_files) = (arguments.has("--silent"), Vec::new());
+        Ok(BuildRequest { path, package, cargo, rustc, is_silent, endpoints: None, env_files, show: cargo::show })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.

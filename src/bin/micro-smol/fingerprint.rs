@@ -78,7 +78,8 @@ fn with_settings(mut paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
     paths
 }
 
-fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Fingerprint {
+/// Files, each with the time of its change.
+pub fn with_times(paths: impl IntoIterator<Item = PathBuf>) -> Fingerprint {
     paths.into_iter().map(|path| (changed(&path), path)).map(|(time, path)| (path, time)).collect()
 }
 

@@ -9,6 +9,7 @@ mod cargo;
 mod editor;
 mod eject;
 mod entry;
+mod env_file;
 mod fingerprint;
 mod package;
 mod frontmatter;
@@ -49,6 +50,7 @@ Usage: micro-smol [options] [FILE.rs | DIRECTORY] [-- ARGS]; or a command:
 ";
 
 const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on change, log requests, show errors
+        --env-file FILE     set the variables in it that are not set
         --debug, --offline, --locked                         handed to cargo
     -h, --help, -V, --version                  behind a command: what that does
 ";
@@ -88,7 +90,7 @@ fn main() -> ExitCode {
         let help = format!("{HELP}{OPTIONS_HELP}{MORE_OPTIONS_HELP}");
         let outcome = match args.get(place).and_then(|arg| arg.to_str()).and_then(not_a_command) {
             Some(message) => Err(lexopt::Error::from(message).into()),
-            None => serve(Parser::from_iter(args)),
+            None => serve(args),
         };
         return exit_code(with_suggestion(outcome, &help), &help);
     };
@@ -128,9 +130,15 @@ fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
-fn serve(parser: Parser) -> Outcome {
+fn serve(mut args: Vec<OsString>) -> Outcome {
+    let env_files = env_file::take(&mut args)?;
+    let variables = env_file::read(&env_files)?;
+    // The sockets are opened here, and options that follow say otherwise.
+    let option = |name: &str| [("PORT", "--port"), ("HOST", "--host")].into_iter().find(|known| known.0 == name);
+    let places = variables.iter().filter_map(|(name, value)| Some([option(name)?.1.into(), value.into()]));
+    args.splice(1..1, places.flatten().collect::<Vec<OsString>>());
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
-    let mut options = Options::parse(parser, |arg| match arg {
+    let mut options = Options::parse(Parser::from_iter(args), |arg| match arg {
         Arg::Short('d') => arguments.take(Arg::Long("dev")),
         arg => arguments.take(arg),
     })?;
@@ -138,12 +146,13 @@ fn serve(parser: Parser) -> Outcome {
     options.program_args = program_args().collect();
     let mut request = BuildRequest::new(&arguments)?;
     request.is_silent = options.silent;
+    request.env_files = env_files;
     if arguments.has("--dev") {
         return Ok(watch::watch(&request, &options)?);
     }
     request.endpoints = Some(options.clone());
     let (program, _) = request.build()?;
-    become_program(process::Command::new(program).args(options.to_args()))
+    become_program(process::Command::new(program).envs(variables).args(options.to_args()))
 }
 
 /// Returns only if that cannot be.

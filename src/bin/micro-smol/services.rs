@@ -25,6 +25,7 @@ use micro_smol::smol::stream::StreamExt;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, kill_process};
 
+use super::env_file::Variables;
 use super::terminal::say;
 
 /// How often we look whether those that were told to end have ended.
@@ -60,14 +61,18 @@ impl Services {
     }
 
     /// Starts the next service; one that was not ready is not needed any more.
-    pub fn start(&mut self, program: &Path) -> io::Result<()> {
+    pub fn start(&mut self, program: &Path, variables: Variables) -> io::Result<()> {
         self.started += 1;
         let notices_path = self.directory.0.join(self.started.to_string());
         let notices = UnixDatagram::bind(&notices_path)?;
         notices.set_nonblocking(true)?;
         let mut command = Command::new(program);
         let (options, stdin) = self.options.inherited(&self.sockets);
-        command.args(options.to_args()).env("MICRO_ENV", "development").env("NOTIFY_SOCKET", notices_path);
+        command
+            .envs(variables)
+            .args(options.to_args())
+            .env("MICRO_ENV", "development")
+            .env("NOTIFY_SOCKET", notices_path);
         if let Some(socket) = stdin {
             command.stdin(socket.try_clone()?);
         }

@@ -11,6 +11,7 @@ use micro_smol::smol::stream::StreamExt;
 
 use super::absence::{Absence, Reason};
 use super::build::{BuildError, BuildRequest};
+use super::env_file;
 use super::fingerprint::{self, Fingerprint};
 use super::services::Services;
 use super::terminal::say;
@@ -32,16 +33,18 @@ pub fn watch(request: &BuildRequest, options: &Options) -> io::Result<()> {
 /// Compiles and starts, again and again.
 async fn follow<T>(request: &BuildRequest, services: &mut Services) -> T {
     loop {
+        let variables = fingerprint::with_times(request.env_files.iter().cloned());
         let around = request.watch_set();
         let started = request.building().await.and_then(|(program, inputs)| {
             let failed = |error| BuildError::from(format!("cannot start {}: {error}", program.display()));
-            services.start(&program).map(|()| inputs).map_err(failed)
+            services.start(&program, env_file::read(&request.env_files)?).map(|()| inputs).map_err(failed)
         });
         match started {
-            Ok(inputs) => wait(services, &inputs, None).await,
+            Ok(inputs) => wait(services, &inputs.into_iter().chain(variables).collect(), None).await,
             Err(error) => {
                 say(&error.message);
-                wait(services, &around, Some(Reason::Refused(error.plain()))).await;
+                let inputs = around.into_iter().chain(variables).collect();
+                wait(services, &inputs, Some(Reason::Refused(error.plain()))).await;
             }
         }
     }

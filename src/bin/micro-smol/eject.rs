@@ -14,7 +14,7 @@ use super::arguments::Arguments;
 use super::build::BuildRequest;
 use super::entry::Entry;
 use super::frontmatter::refusal;
-use super::package::{complete, dependency, locked};
+use super::manifest::{complete, dependency, locked};
 use super::terminal;
 use super::vendor::{self, Files};
 

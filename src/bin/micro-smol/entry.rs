@@ -7,7 +7,7 @@ use micro_smol::serde_json::Value;
 
 use super::arguments::nearest;
 use super::frontmatter::{HANDLER, Source, refusal};
-use super::package::{dependency, quoted};
+use super::manifest::{dependency, quoted};
 use super::{cache, cargo, vendor};
 
 /// What a package is generated for, and with what.

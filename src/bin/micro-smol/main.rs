@@ -1,23 +1,24 @@
 //! The command `micro-smol`: has cargo compile one file or package, and becomes the service.
-#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
-mod absence;
+mod terminal;
 mod arguments;
-mod build;
+mod pages;
+mod env_file;
 mod cache;
 mod cargo;
-mod editor;
-mod eject;
-mod entry;
-mod env_file;
 mod fingerprint;
-mod package;
 mod frontmatter;
-mod pages;
-mod services;
-mod terminal;
+mod manifest;
 mod vendor;
+mod entry;
+mod package;
+mod build;
+mod services;
+mod absence;
 mod watch;
+mod eject;
+mod editor;
 
 use std::env;
 use std::ffi::OsString;

@@ -8,7 +8,7 @@ use micro_smol::cli::Outcome;
 
 use super::arguments::Arguments;
 use super::cache;
-use super::package::dependency;
+use super::manifest::dependency;
 use super::terminal;
 
 /// The versions of the dependencies that this program was tested with.

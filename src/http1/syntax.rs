@@ -45,7 +45,8 @@ pub fn is_field_byte(byte: u8) -> bool {
 }
 
 pub fn is_field_value(value: &[u8]) -> bool {
-    value.iter().all(|byte| is_field_byte(*byte))
+    let (_, rest) = value.split_at(printable_bytes(value));
+    rest.iter().all(|byte| is_field_byte(*byte))
 }
 
 /// How many bytes at the front are known to be printable ASCII. One step looks at eight.

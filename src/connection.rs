@@ -220,7 +220,7 @@ impl Connection<'_> {
     /// Makes the response to a head that is not accepted. Nothing of it is believed but that it was a HEAD. Where the
     /// message ends is not known, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
-        self.decoder.cut();
+        self.decoder.cut(rejection);
         let head = self.transport.last_head().cloned().unwrap_or_default();
         let context =
             ResponseContext { method: head.method, version: Version::Http1_1, persistence: Persistence::Close };

@@ -167,12 +167,9 @@ impl<'a> Transport<'a> {
             let read = ready!(self.poll_more(cx, waiting, decoder, buffer));
             self.registration.progress(&[Waiting::Body]);
             match read {
-                Ok(0) => decoder.cut(),
+                Ok(0) => decoder.cut(Rejection::EARLY_END),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    decoder.cut();
-                    return Poll::Ready(Ok(Err(Rejection::TOO_SLOW)));
-                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => decoder.cut(Rejection::TOO_SLOW),
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }

@@ -113,9 +113,9 @@ impl Decoder {
         };
     }
 
-    /// Notes that no more of the body is read.
-    pub fn cut(&mut self) {
-        self.state = State::Failed(Rejection::EARLY_END);
+    /// Notes that no more of the body is read, and why.
+    pub fn cut(&mut self, rejection: Rejection) {
+        self.state = State::Failed(rejection);
     }
 
     pub fn is_done(&self) -> bool {

@@ -10,9 +10,9 @@ use crate::vendor::success;
 const README: &str = include_str!("../../README.md");
 
 /// The blocks of code in one language.
-fn blocks(language: &str) -> Vec<&'static str> {
+fn blocks(text: &'static str, language: &str) -> Vec<&'static str> {
     let start = format!("```{language}\n");
-    README.split(start.as_str()).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
+    text.split(start.as_str()).skip(1).map(|rest| rest.split_once("```").unwrap().0).collect()
 }
 
 /// The commands of a block, each with what it prints.
@@ -23,7 +23,8 @@ fn commands(block: &'static str) -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn its_commands_are_all_run() {
-    let commands: Vec<_> = blocks("console").into_iter().flat_map(commands).map(|(command, _)| command).collect();
+    let commands: Vec<_> =
+        blocks(README, "console").into_iter().flat_map(commands).map(|(command, _)| command).collect();
     let [_, _, run, test, _] = commands[..] else { panic!("not five commands: {commands:?}") };
     // The others are run below.
     for command in [run.replace("3000", "0").as_str(), test] {
@@ -33,8 +34,8 @@ fn its_commands_are_all_run() {
 
 #[test]
 fn its_first_program_is_served_and_answers_as_shown() {
-    let [(serve, started), (ask, answer)] = commands(blocks("console")[0])[..] else { panic!("two commands") };
-    let directory = files("readme", &[("sleep.rs", blocks("rust")[0])]);
+    let [(serve, started), (ask, answer)] = commands(blocks(README, "console")[0])[..] else { panic!("two commands") };
+    let directory = files("readme", &[("sleep.rs", blocks(README, "rust")[0])]);
     let args: Vec<_> = serve.split(' ').filter(|word| !["micro-smol", "3000", "&"].contains(word)).collect();
     assert_eq!(args, ["-p", "sleep.rs"]);
     let service = Service::start(&directory, &["sleep.rs"]);
@@ -48,18 +49,27 @@ fn its_first_program_is_served_and_answers_as_shown() {
 }
 
 #[test]
-fn its_files_with_dependencies_compile() {
-    let blocks = blocks("rust,ignore");
-    assert_eq!(blocks.len(), README.matches("\n#[derive(").count(), "an example that needs serde does not say so");
-    for block in blocks {
-        let directory = files("readme_file", &[("index.rs", block)]);
-        assert_eq!(success(&mut micro_smol(&directory, &["check", "--offline"])), "");
+fn files_with_dependencies_compile() {
+    for text in [README, include_str!("../../docs/command.md")] {
+        let blocks = blocks(text, "rust,ignore");
+        assert_eq!(blocks.len(), text.matches("\n#[derive(").count(), "an example that needs serde does not say so");
+        for block in blocks {
+            let directory = files("readme_file", &[("index.rs", block)]);
+            assert_eq!(success(&mut micro_smol(&directory, &["check", "--offline"])), "");
+        }
     }
 }
 
 #[test]
+fn its_service_passes_its_own_test() {
+    let directory = files("readme_service", &[("order.rs", blocks(README, "rust,ignore")[0])]);
+    let said = success(&mut micro_smol(&directory, &["test", "--offline", "order.rs"]));
+    assert!(said.contains("test an_order_without_a_cup_is_refused ... ok"), "{said}");
+}
+
+#[test]
 fn its_cut_keeps_the_unicode_tables_out() {
-    let command = commands(blocks("console")[2])[0].0;
+    let command = commands(blocks(README, "console")[2])[0].0;
     let own = files("own", &[("Cargo.toml", &manifest("[workspace]\n")), ("src/lib.rs", "")]);
     for line in [format!("{command} --offline"), "cargo tree --offline --invert icu_properties".to_owned()] {
         let output = Command::new("sh").args(["-c", &line]).current_dir(&own).output().unwrap();

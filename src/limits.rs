@@ -98,21 +98,24 @@ impl Limits {
 }
 
 fn parse_time(text: &str) -> Option<Duration> {
-    let seconds = parse(text, &[("", 1.0), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)])?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let (number, unit) = split_unit(text)?;
+    let units = [("", 1.0), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (_, seconds) = units.into_iter().find(|(name, _)| *name == unit)?;
+    Duration::try_from_secs_f64(number * seconds).ok()
 }
 
 fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
-    let (kb, mb, gb) = (1024.0, 1024.0 * 1024.0, 1024.0 * 1024.0 * 1024.0);
-    parse(&text, &[("", 1.0), ("b", 1.0), ("kb", kb), ("mb", mb), ("gb", gb)]).map(|bytes| bytes as u64)
+    let (number, unit) = split_unit(&text)?;
+    let units = [("", 0), ("b", 0), ("kb", 10), ("mb", 20), ("gb", 30)];
+    let (_, power) = units.into_iter().find(|(name, _)| *name == unit.trim_start())?;
+    Some((number * f64::from(1 << power)) as u64)
 }
 
-/// Reads a number, times the factor of the unit behind it.
-fn parse(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+/// Reads a number, and returns the unit behind it as well.
+fn split_unit(text: &str) -> Option<(f64, &str)> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
-    Some(number.parse::<f64>().ok()? * factor)
+    Some((number.parse().ok()?, unit))
 }
 
 /// The most content that [`json`](super::json()), [`text`](super::text()), [`buffer`](super::buffer()) or

@@ -153,6 +153,12 @@ fn a_method_longer_than_any_is_501_however_long() {
 }
 
 #[test]
+fn an_unknown_method_in_too_long_a_line_is_414() {
+    let target = "a".repeat(10_000);
+    assert_eq!(statuses(&echo, format!("FOO /{target} HTTP/1.1\r\nhost: a\r\n\r\n")), ["414 close"]);
+}
+
+#[test]
 fn a_method_that_has_no_end_is_501() {
     assert_eq!(statuses(&echo, "A".repeat(21)), ["501 close"]);
     assert_eq!(statuses(&echo, "A".repeat(20)), ["400 close"], "it may be one, of which the end has not come");

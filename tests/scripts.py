@@ -82,6 +82,12 @@ def last_line(text):
     return (text.strip().splitlines() or ["it says nothing"])[-1]
 
 
+def said(*command):
+    """Whether a command has nothing to object to, and else what."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    return done.returncode == 0, "" if done.returncode == 0 else last_line(done.stdout + done.stderr)
+
+
 def free_port():
     """A port that nobody listens on for now, for programs that cannot pick one themselves."""
     with socket.socket() as listener:

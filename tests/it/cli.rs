@@ -50,7 +50,8 @@ pub fn files(test: &str, files: &[(&str, &str)]) -> PathBuf {
 pub fn micro_smol(directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(args).current_dir(directory).env("XDG_CACHE_HOME", cache());
-    command.env_remove("HOST").env_remove("PORT").stdin(Stdio::null());
+    // The default port may be in use, which is found before anything is compiled.
+    command.env_remove("HOST").env("PORT", "0").stdin(Stdio::null());
     command
 }
 
@@ -607,7 +608,11 @@ fn an_env_file_sets_what_is_not_set() {
     let main = "fn main() {\n    let variable = |name| std::env::var(name).unwrap_or_default();\n    println!(\"{:?}\", [\"A\", \"B\", \"C\", \"PORT\"].map(variable));\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n";
     let one = "# One\nA=1\nB = \"two # 2\" # x\nPORT=7\n";
     let directory = files("env_file", &[("main.rs", main), ("one", one), ("two", "A=3\nC=d\n"), ("wrong", "\n\nA\n")]);
-    let start = |more: &[&str]| micro_smol(&directory, &[&["--debug", "--offline", "main.rs"], more].concat());
+    let start = |more: &[&str]| {
+        let mut command = micro_smol(&directory, &[&["--debug", "--offline", "main.rs"], more].concat());
+        command.env_remove("PORT");
+        command
+    };
     let both = ["--env-file", "one", "--env-file=two"];
     let listen = r#"["--listen", "tcp://0.0.0.0:7"]"#;
     let said = success(start(&both).env("C", "set"));

@@ -97,26 +97,6 @@ fn a_signal_lets_what_is_in_flight_finish() {
 }
 
 #[test]
-fn a_second_signal_ends_the_service_at_once() {
-    let mut service = Service::start(Command::new(example("stream")).args(["-p", "0", "-w", "1"]));
-    let mut busy = service.connect();
-    busy.write_all(get("/").as_bytes()).unwrap();
-    read_until(&mut busy, "3\n");
-    service.signal(rustix::process::Signal::TERM);
-    // The first signal is taken when nothing is accepted any more.
-    while TcpStream::connect(&service.address).is_ok() {
-        std::thread::yield_now();
-    }
-    // It has done what it was told; what was cut is counted, and looks it.
-    assert_eq!(service.signal_until_ended(rustix::process::Signal::TERM), Some(0));
-    let log = service.stderr();
-    assert!(log.starts_with("micro-smol: ") && log.ends_with(" cut\n") && log.lines().count() == 1, "{log}");
-    let mut rest = Vec::new();
-    let _ = busy.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n"));
-}
-
-#[test]
 fn a_flood_beyond_the_descriptors_is_survived() {
     let hello = example("hello");
     let script = format!("ulimit -n 48; exec {} -p 0 -w 1", hello.display());

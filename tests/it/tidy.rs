@@ -1,6 +1,6 @@
 //! What holds of the repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -74,6 +74,29 @@ impl Module {
         }
         given.into_iter().find(|path| path.last().is_some_and(|last| last == name))
     }
+}
+
+#[test]
+fn rooms_are_as_large_as_the_architecture_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sizes = BTreeMap::<String, usize>::new();
+    for (main, folder) in [("src/lib.rs", "src"), ("src/bin/micro-smol/main.rs", "src/bin/micro-smol")] {
+        for module in Module::read(Vec::new(), &root.join(main), &root.join(folder)) {
+            let room = match (main, module.path.first().map(String::as_str)) {
+                ("src/lib.rs", Some(room @ ("http1" | "connection" | "server" | "cli"))) => room,
+                ("src/lib.rs", _) => "micro layer",
+                _ => "micro-smol",
+            };
+            *sizes.entry(room.to_owned()).or_default() +=
+                module.code.lines().filter(|line| !line.trim().is_empty()).count();
+        }
+    }
+    let text = include_str!("../../docs/architecture.md").split_once("| room | lines |").unwrap().1;
+    let rows = text.lines().skip(2).map_while(|row| row.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let said: BTreeMap<_, usize> =
+        rows.map(|(room, lines)| (room.to_owned(), lines.replace(',', "").parse().unwrap())).collect();
+    assert!(sizes.keys().eq(said.keys()), "{sizes:?}");
+    assert!(sizes.iter().all(|(room, lines)| *lines <= said[room] && said[room] <= lines + 50), "{sizes:?}");
 }
 
 /// The code of a file, without its comments and its tests.

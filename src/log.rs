@@ -118,7 +118,7 @@ impl RequestLog {
 
 /// Whether an address is none of this machine's: those can be bound.
 pub fn is_elsewhere(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_err()
+    !address.is_loopback() && UdpSocket::bind((address, 0)).is_err()
 }
 
 /// Prints text as it is on stdout, if it is read.

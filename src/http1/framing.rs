@@ -37,6 +37,9 @@ pub enum Expectation {
 
 /// Finds the framing of a request by the rules of RFC 9112, 6.3. What two readers might read in two ways is refused.
 pub fn framing(head: &Head) -> Result<Framing, Rejection> {
+    if !head.fields.may_have("content-length") && !head.fields.may_have("transfer-encoding") {
+        return Ok(Framing::None);
+    }
     let mut lengths = head.fields.values("content-length");
     match (transfer_coding(head)?, lengths.next(), lengths.next()) {
         // 3. Two lengths: the ends may disagree where the message stops.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http_types::headers::{CONTENT_TYPE, HOST, HeaderName};
 use http_types::{Body, Extensions, Method, Mime, Url, Version};
@@ -40,7 +40,8 @@ pub struct Request {
     pub(super) head: Arc<Head>,
     context: Arc<Context>,
     pub(super) payload: Payload,
-    extensions: Extensions,
+    /// Boxed, because most requests have none, and a request is moved a few times.
+    extensions: Option<Box<Extensions>>,
 }
 
 /// What the requests of a connection have in common.
@@ -96,7 +97,7 @@ impl Request {
     }
 
     pub(super) fn received(head: Arc<Head>, context: Arc<Context>, payload: Payload) -> Self {
-        Request { head, context, payload, extensions: Extensions::default() }
+        Request { head, context, payload, extensions: None }
     }
 
     /// Sets a field in place of all fields of its name and returns the request, for use in an expression.
@@ -440,7 +441,8 @@ impl Request {
     /// assert_eq!(smol::block_on(response.body_string()).unwrap(), "Hello, ann");
     /// ```
     pub fn ext(&self) -> &Extensions {
-        &self.extensions
+        static NONE: LazyLock<Extensions> = LazyLock::new(Extensions::default);
+        self.extensions.as_deref().unwrap_or(&NONE)
     }
 
     /// Returns the values that wrappers leave for the handler, to insert or remove one; see [`ext`](Self::ext).
@@ -453,7 +455,7 @@ impl Request {
     /// assert_eq!(req.ext().get::<u8>(), Some(&7));
     /// ```
     pub fn ext_mut(&mut self) -> &mut Extensions {
-        &mut self.extensions
+        self.extensions.get_or_insert_default()
     }
 
     /// Returns a future that is ready when the server was told to stop, so that an event stream can end by itself.
@@ -534,7 +536,7 @@ impl From<http_types::Request> for Request {
             head: Arc::new(head),
             context: Arc::new(Context { peer_addr, ..Context::default() }),
             payload: request.take_body().into(),
-            extensions: mem::take(request.ext_mut()),
+            extensions: Some(Box::new(mem::take(request.ext_mut()))),
         }
     }
 }
@@ -555,7 +557,7 @@ impl From<Request> for http_types::Request {
         if let Some(authority) = request.head.authority() {
             made.insert_header(HOST, authority);
         }
-        *made.ext_mut() = request.extensions;
+        *made.ext_mut() = request.extensions.map_or_else(Extensions::default, |extensions| *extensions);
         made
     }
 }

@@ -160,7 +160,7 @@ fn each_command_says_what_it_does() {
         let said = success(&mut micro_smol(Path::new("/"), &[name, "--help"]));
         assert!(said.starts_with(&format!("Usage: micro-smol {usage}\n\n    ")), "{said}");
         assert!(said.lines().all(|line| line.len() <= 80 && line.trim_end() == line), "{said}");
-        assert!(!said.contains(['\\', '\t']) && !said.contains("\n."), "{said}");
+        assert!(!said.contains(['\\', '\t', '"']) && !said.contains("\n."), "{said}");
         assert_eq!(said.contains("\nOptions: --debug, "), usage.contains("[options]"), "{said}");
         assert_eq!(success(&mut micro_smol(Path::new("/"), &["help", name])), said);
     }
@@ -280,6 +280,10 @@ fn a_file_that_was_meant_is_suggested() {
     for (entry, message) in cases {
         assert_fails(&mut micro_smol(&directory, &[entry]), &message);
     }
+    std::os::unix::fs::symlink("nowhere", directory.join("slee.rs")).unwrap();
+    let message = format!("cannot serve slee.rs: {not_there}; did you mean sleep.rs?");
+    assert_fails(&mut micro_smol(&directory, &["slee.rs"]), &message);
+    fs::remove_file(directory.join("slee.rs")).unwrap();
     fs::write(directory.join("handle.rs"), HANDLER.replace("handler", "handle")).unwrap();
     let message =
         "exports no handler: did you mean `handle`? Its name has to be `handler`; more: micro-smol explain no-handler";

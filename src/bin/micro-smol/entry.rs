@@ -39,9 +39,11 @@ pub fn locate(named: &Path) -> Result<PathBuf, String> {
 fn meant(named: &Path) -> Option<String> {
     let directory = named.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let names = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let files: Vec<String> = names.filter(|name| name.ends_with(".rs")).collect();
+    let name = named.file_name()?.to_string_lossy();
+    // A link that leads nowhere is among the names.
+    let files: Vec<String> = names.filter(|other| other.ends_with(".rs") && *other != name).collect();
     let only = || files.first().filter(|_| files.len() == 1);
-    let file = nearest(&named.file_name()?.to_string_lossy(), &files).or_else(only)?;
+    let file = nearest(&name, &files).or_else(only)?;
     Some(named.with_file_name(file).display().to_string())
 }
 

@@ -98,7 +98,7 @@ impl BoundListener {
 
     /// Whether a process that inherits the socket can take it over by its number: not where the system or a filter forbids it.
     pub fn has_number(&self) -> bool {
-        descriptor(self.socket.as_raw_fd()).is_ok()
+        duplicate(self.socket.as_raw_fd()).is_ok()
     }
 
     /// The address, if it is TCP.
@@ -168,25 +168,30 @@ fn advice(endpoint: &Endpoint, error: io::Error) -> String {
     format!("{what}; more: micro-smol explain {page}")
 }
 
-/// Duplicates a descriptor of which only the number is known: it is taken from this process as from any other, because that
-/// needs no unsafe code. A child of a handler must not inherit the socket, or the port stays taken: the descriptor, and those
-/// above it, are close-on-exec from then on.
+/// Takes over a descriptor that this process has inherited. A child of a handler must not inherit the socket, or the port stays
+/// taken: the standard input is replaced; another descriptor, and those above it, are close-on-exec from then on.
 fn descriptor(number: i32) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    if number > 0 {
-        let ourselves = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
-        let socket = rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?;
-        close_fds::set_fds_cloexec(number, &[]);
+    if number == 0 {
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         return Ok(socket);
     }
-    match number {
-        0 => {
-            let socket = io::stdin().as_fd().try_clone_to_owned()?;
-            rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-            Ok(socket)
-        }
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    }
+    let socket = duplicate(number)?;
+    close_fds::set_fds_cloexec(number, &[]);
+    Ok(socket)
+}
+
+/// Duplicates a descriptor of which only the number is known: it is taken from this process as from any other, because that
+/// needs no unsafe code.
+#[cfg(target_os = "linux")]
+fn duplicate(number: i32) -> io::Result<OwnedFd> {
+    let ourselves = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    Ok(rustix::process::pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty())?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn duplicate(_: i32) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn bind_tcp(host: &str, port: u16, sharing: Sharing) -> io::Result<Vec<BoundListener>> {

@@ -36,8 +36,6 @@ pub struct BuildRequest {
     pub is_silent: bool,
     /// What must be free before minutes are spent on compiling.
     pub endpoints: Option<Options>,
-    /// The files with variables for the service.
-    pub env_files: Vec<PathBuf>,
     /// What is done with each message of rustc: its line, and what that says.
     pub show: fn(&str, &Value),
 }
@@ -58,8 +56,8 @@ impl BuildRequest {
         cargo.extend(arguments.has("--dev").then(|| "--config=term.progress.when='never'".to_owned()));
         let rustc = arguments.has("--static").then_some("-Ctarget-feature=+crt-static");
         let package = cache::directory().join(package::name(&path));
-        let (is_silent, env_files) = (arguments.has("--silent"), Vec::new());
-        Ok(BuildRequest { path, package, cargo, rustc, is_silent, endpoints: None, env_files, show: cargo::show })
+        let is_silent = arguments.has("--silent");
+        Ok(BuildRequest { path, package, cargo, rustc, is_silent, endpoints: None, show: cargo::show })
     }
 
     /// Compiles, unless nothing has changed, and returns the executable and what it was made of.
@@ -106,11 +104,11 @@ impl BuildRequest {
 
     /// What cargo tells about the package and all dependencies, and about what it has compiled, be it without the entry.
     pub fn explore(&self) -> Result<(Value, Vec<Value>), String> {
-        let asked = async {
+        let explored = async {
             let _lock = self.lock().await?;
             self.ask_rustc(&Entry::find(&self.path)?).await
         };
-        let (_, messages) = block_on(asked)?;
+        let (_, messages) = block_on(explored)?;
         let options = self.cargo.iter().filter(|option| !option.starts_with("--profile"));
         Ok((cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?, messages))
     }
@@ -206,8 +204,8 @@ pub struct BuildError {
 
 impl BuildError {
     fn new(message: String, messages: &[Value]) -> Self {
-        let mut errors = messages.iter().map(|message| &message["message"]).filter(|error| error["level"] == "error");
-        BuildError { message, diagnostic: errors.find_map(|error| Some(error["rendered"].as_str()?.to_owned())) }
+        let mut errors = messages.iter().filter(|message| message["message"]["level"] == "error");
+        BuildError { message, diagnostic: errors.find_map(cargo::rendered).map(str::to_owned) }
     }
 
     /// What to say to who does not see the terminal.
@@ -252,6 +250,6 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
 
 /// The first name that rustc takes for that of a crate, and does not know.
 fn undeclared(messages: &[Value]) -> Option<&str> {
-    let texts = messages.iter().filter_map(|message| message["message"]["rendered"].as_str());
+    let texts = messages.iter().filter_map(cargo::rendered);
     texts.filter_map(|text| text.split_once("unlinked crate `")).find_map(|(_, rest)| rest.split('`').next())
 }

@@ -43,7 +43,12 @@ pub fn metadata<T: AsRef<OsStr>>(
 
 /// Shows a message to a person.
 pub fn show(_: &str, message: &Value) {
-    message["message"]["rendered"].as_str().into_iter().for_each(terminal::show);
+    rendered(message).into_iter().for_each(terminal::show);
+}
+
+/// What rustc says in a message, as text.
+pub fn rendered(message: &Value) -> Option<&str> {
+    message["message"]["rendered"].as_str()
 }
 
 /// The option of cargo by which [`compile`] hears what rustc says.

@@ -147,9 +147,8 @@ fn serve(mut args: Vec<OsString>) -> Outcome {
     options.program_args = program_args().collect();
     let mut request = BuildRequest::new(&arguments)?;
     request.is_silent = options.silent;
-    request.env_files = env_files;
     if arguments.has("--dev") {
-        return Ok(watch::watch(&request, &options)?);
+        return Ok(watch::watch(&request, &env_files, &options)?);
     }
     request.endpoints = Some(options.clone());
     let (program, _) = request.build()?;

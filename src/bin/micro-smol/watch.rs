@@ -1,6 +1,7 @@
 //! `--dev`: serves, and compiles and serves anew when something changes.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_signal::{Signal, Signals};
@@ -20,30 +21,30 @@ use super::terminal::say;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Serves until SIGINT or SIGTERM.
-pub fn watch(request: &BuildRequest, options: &Options) -> io::Result<()> {
+pub fn watch(request: &BuildRequest, env_files: &[PathBuf], options: &Options) -> io::Result<()> {
     let mut signals = Signals::new([Signal::Int, Signal::Term])?;
     let mut services = Services::new(options)?;
     block_on(async {
-        let signal = signals.next().or(follow(request, &mut services)).await;
+        let signal = signals.next().or(follow(request, env_files, &mut services)).await;
         services.end(signal.and_then(Result::ok).unwrap_or(Signal::Term), &mut signals).await;
     });
     Ok(())
 }
 
 /// Compiles and starts, again and again.
-async fn follow<T>(request: &BuildRequest, services: &mut Services) -> T {
+async fn follow<T>(request: &BuildRequest, env_files: &[PathBuf], services: &mut Services) -> T {
     loop {
-        let variables = fingerprint::with_times(request.env_files.iter().cloned());
-        let around = request.watch_set();
+        let variables = fingerprint::with_times(env_files.iter().cloned());
+        let watched = request.watch_set();
         let started = request.building().await.and_then(|(program, inputs)| {
             let failed = |error| BuildError::from(format!("cannot start {}: {error}", program.display()));
-            services.start(&program, env_file::read(&request.env_files)?).map(|()| inputs).map_err(failed)
+            services.start(&program, env_file::read(env_files)?).map(|()| inputs).map_err(failed)
         });
         match started {
             Ok(inputs) => wait(services, &inputs.into_iter().chain(variables).collect(), None).await,
             Err(error) => {
                 say(&error.message);
-                let inputs = around.into_iter().chain(variables).collect();
+                let inputs = watched.into_iter().chain(variables).collect();
                 wait(services, &inputs, Some(Reason::Refused(error.plain()))).await;
             }
         }

@@ -86,6 +86,7 @@ pub fn is_coloured() -> bool {
 pub(super) struct RequestLog {
     /// How far local time is ahead of UTC, in seconds.
     utc_offset: i64,
+    is_coloured: bool,
 }
 
 impl RequestLog {
@@ -96,7 +97,7 @@ impl RequestLog {
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         // As in -0330.
         let zone: i64 = text.trim().parse().unwrap_or(0);
-        RequestLog { utc_offset: (zone / 100 * 60 + zone % 100) * 60 }
+        RequestLog { utc_offset: (zone / 100 * 60 + zone % 100) * 60, is_coloured: is_coloured() }
     }
 
     /// Prints what was asked, the status, in its colour on a terminal, and what else is to be said of the response.
@@ -110,7 +111,7 @@ impl RequestLog {
             400..500 => 33,
             500.. => 31,
         };
-        let status = if is_coloured() { format!("\x1b[{colour}m{status}\x1b[0m") } else { status.to_string() };
+        let status = if self.is_coloured { format!("\x1b[{colour}m{status}\x1b[0m") } else { status.to_string() };
         let asked = escaped(asked);
         write_escaped(Target::Stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {asked} {status}{rest}"));
     }

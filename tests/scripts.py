@@ -110,6 +110,12 @@ def accepts(address, family=socket.AF_INET):
         return client.connect_ex(address) == 0
 
 
+def cpu_seconds(pid):
+    """The CPU time that a process has used."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Service:
     """The service of the scripts, or another program with its options; it is stopped on leaving the block."""
 

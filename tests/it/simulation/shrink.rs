@@ -29,13 +29,7 @@ pub fn shrink(mut script: Script, mut fails: impl FnMut(&Script) -> bool) -> Scr
 /// Scripts that are a step plainer.
 fn shorter(script: &Script) -> Vec<Script> {
     let mut scripts = Vec::new();
-    let mut with = |change: &dyn Fn(&mut Script)| {
-        let mut changed = script.clone();
-        change(&mut changed);
-        if changed != *script {
-            scripts.push(changed);
-        }
-    };
+    let mut with = |change: &dyn Fn(&mut Script)| scripts.extend(changed(script, change));
     with(&|script| script.stream = StreamPlan { is_vectored: true, ..StreamPlan::default() });
     with(&|script| script.picks.clear());
     with(&|script| script.unread_bytes_max = 64 * 1024);
@@ -120,15 +114,16 @@ fn plainer_messages(message: &Message) -> Vec<Message> {
     }
 }
 
+/// What a change makes of it, unless that is the same.
+fn changed<T: Clone + PartialEq>(one: &T, change: &dyn Fn(&mut T)) -> Option<T> {
+    let mut changed = one.clone();
+    change(&mut changed);
+    (changed != *one).then_some(changed)
+}
+
 fn plainer_requests(plan: &RequestPlan) -> Vec<RequestPlan> {
     let mut plans = Vec::new();
-    let mut with = |change: &dyn Fn(&mut RequestPlan)| {
-        let mut changed = plan.clone();
-        change(&mut changed);
-        if changed != *plan {
-            plans.push(changed);
-        }
-    };
+    let mut with = |change: &dyn Fn(&mut RequestPlan)| plans.extend(changed(plan, change));
     with(&|plan| plan.padding = 0);
     with(&|plan| plan.method = "POST");
     with(&|plan| plan.version = super::script::Version::Http1_1);

@@ -48,9 +48,9 @@ pub struct Limits {
     /// How long a server that was told to stop waits for its connections. Those that are still open are then cut. The
     /// default is 8 seconds, because Docker kills after 10.
     pub drain_timeout: Duration,
-    /// The number of open connections, at least 1. At the limit, new ones wait in the backlog. The default is as many as the process may
-    /// have descriptors, less an eighth for other uses; a larger number counts as that. The soft limit is raised to the hard
-    /// one when a server starts.
+    /// The number of open connections, at least 1. At the limit, new ones wait in the backlog. The default is as many as the
+    /// process may have descriptors, less an eighth for other uses; a larger number counts as that. The soft limit is raised to
+    /// the hard one when a server starts.
     pub connections_max: usize,
 }
 

@@ -102,14 +102,17 @@ impl BuildRequest {
         block_on(checked).map(drop).map_err(|error: BuildError| error.message)
     }
 
-    /// What cargo tells about the package and all dependencies, and about what it has compiled, be it without the entry.
-    pub fn explore(&self) -> Result<(Value, Vec<Value>), String> {
+    /// What cargo tells about the package and all dependencies on a platform, and about what it has compiled, be it without the
+    /// entry.
+    pub fn explore(&self, platform: &str) -> Result<(Value, Vec<Value>), String> {
         let explored = async {
             let _lock = self.lock().await?;
             self.ask_rustc(&Entry::find(&self.path)?).await
         };
         let (_, messages) = block_on(explored)?;
-        let options = self.cargo.iter().filter(|option| !option.starts_with("--profile"));
+        // Those of other platforms need not be there.
+        let platform = format!("--filter-platform={platform}");
+        let options = self.cargo.iter().filter(|option| !option.starts_with("--profile")).chain([&platform]);
         Ok((cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?, messages))
     }
 

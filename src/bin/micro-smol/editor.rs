@@ -22,7 +22,12 @@ pub fn editor(parser: Parser) -> Outcome {
     let [_] = arguments.all()?;
     let request = BuildRequest::of_profile(&arguments, "check")?;
     let file = &request.path;
-    let (metadata, messages) = request.explore()?;
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "sysroot", "--print", "host-tuple"]).current_dir(file.with_file_name(""));
+    let said = String::from_utf8(rustc.output()?.stdout)?;
+    let (sysroot, host) = said.trim_end().split_once('\n').ok_or("rustc does not say where its libraries are")?;
+    let platform = env::var("CARGO_BUILD_TARGET").unwrap_or_else(|_| host.to_owned());
+    let (metadata, messages) = request.explore(&platform)?;
     let root = &metadata["resolve"]["root"];
     let package = list(&metadata["packages"]).find(|package| package["id"] == *root).unwrap_or(&Value::Null);
     let target = json!({ "name": "file", "kind": ["bin"], "src_path": file, "edition": package["edition"] });
@@ -38,11 +43,9 @@ pub fn editor(parser: Parser) -> Outcome {
         own["is_workspace_member"] = true.into();
         own["build"] = json!({ "label": file, "build_file": file, "target_kind": "bin" });
     }
-    let rustc = Command::new("rustc").args(["--print", "sysroot"]).current_dir(file.with_file_name("")).output()?;
     let check =
         json!({ "kind": "flycheck", "program": env::current_exe()?, "args": ["check", "--json", file], "cwd": "/" });
-    let sysroot = String::from_utf8(rustc.stdout)?;
-    let project = json!({ "sysroot": sysroot.trim_end(), "crates": crates, "runnables": [check] });
+    let project = json!({ "sysroot": sysroot, "crates": crates, "runnables": [check] });
     let path = file.with_file_name("rust-project.json");
     fs::write(&path, format!("{project:#}\n")).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     terminal::print(&format!("{}: open this directory in an editor with rust-analyzer\n", path.display()));

@@ -225,11 +225,7 @@ fn cache(parser: Parser) -> Outcome {
         Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
     }
     let directory = cache::directory();
-    terminal::print(&format!(
-        "{}: {}\n{}",
-        directory.display(),
-        cache::size(slice::from_ref(&directory)),
-        cache::list()
-    ));
+    let (size, list) = (cache::size(slice::from_ref(&directory)), cache::list());
+    terminal::print(&format!("{}: {size}\n{list}", directory.display()));
     Ok(())
 }

@@ -19,10 +19,10 @@ const CLOSE_GRACE: Duration = Duration::from_millis(100);
 
 /// What a connection does before the other tasks of its worker have their turn: it moves so many bytes, or takes as many
 /// steps as count for them. One read of a fast upload may be more.
-const TURN_BYTES: usize = 128 * 1024;
+pub(super) const TURN_BYTES: usize = 128 * 1024;
 
 /// The least that a step counts for: a read, a write, a piece of a stream.
-const STEP_BYTES: usize = 256;
+pub(super) const STEP_BYTES: usize = 256;
 
 /// What a request counts for.
 pub(super) const REQUEST_BYTES: usize = 8 * 1024;

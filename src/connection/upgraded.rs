@@ -15,6 +15,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use super::super::http1::Buffer;
 use super::super::response::{Duplex, Upgrade};
 use super::pipe::lock;
+use super::registry::{STEP_BYTES, TURN_BYTES};
 use super::transport::Transport;
 
 /// Serves the protocol that a connection was upgraded to. If the server is to end, the future finds the end of what it reads.
@@ -23,7 +24,7 @@ pub(super) async fn serve_upgraded(transport: &mut Transport<'_>, upgrade: Upgra
     // Until the stream is taken back, the connection has one that is at its end.
     let (mut stream, mut input): (Box<dyn Duplex>, _) = (Box::new(Cursor::new(Vec::new())), Buffer::default());
     transport.swap(&mut stream, &mut input);
-    let state = Mutex::new(State { stream: Some(stream), input, is_ending: false, late: None });
+    let state = Mutex::new(State { stream: Some(stream), input, is_ending: false, late: None, turn_bytes: TURN_BYTES });
     let shared = Arc::new(Shared { state, reader: AtomicWaker::new(), write_timeout });
     let _lent = Lent { transport, shared: &shared };
     let mut served = upgrade(Box::new(UpgradedStream(shared.clone())));
@@ -52,6 +53,27 @@ struct State {
     is_ending: bool,
     /// Runs while the peer does not take what is written.
     late: Option<Timer>,
+    /// What may still be moved before other tasks have their turn.
+    turn_bytes: usize,
+}
+
+impl State {
+    /// Pending once when a turn is used up: another one begins behind the other tasks, whichever task has the stream.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.turn_bytes > 0 {
+            return Poll::Ready(());
+        }
+        self.turn_bytes = TURN_BYTES;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Counts a step.
+    fn moved(&mut self, bytes: io::Result<usize>) -> Poll<io::Result<usize>> {
+        let step = bytes.as_ref().map_or(0, |bytes| *bytes).max(STEP_BYTES);
+        self.turn_bytes = self.turn_bytes.saturating_sub(step);
+        Poll::Ready(bytes)
+    }
 }
 
 /// A connection whose stream is lent. Its drop takes the stream back, also when the connection is cut; a task that still has
@@ -76,38 +98,47 @@ impl Drop for Lent<'_, '_> {
 struct UpgradedStream(Arc<Shared>);
 
 impl UpgradedStream {
-    /// Calls `write`, which fails if the peer takes nothing for longer than the timeout.
-    fn poll_with<T>(
+    /// Calls `write`, which returns how many bytes it has moved, and fails if the peer takes nothing for longer than the timeout.
+    fn poll_with(
         &self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut Box<dyn Duplex>>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let State { stream, late, .. } = &mut *lock(&self.0.state);
-        let written = write(Pin::new(stream.as_mut().ok_or(io::ErrorKind::NotConnected)?), cx);
-        if written.is_ready() {
-            *late = None;
-            return written;
+        write: impl FnOnce(Pin<&mut Box<dyn Duplex>>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = lock(&self.0.state);
+        ready!(state.poll_turn(cx));
+        match write(Pin::new(state.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?), cx) {
+            Poll::Pending => {
+                let late = state.late.get_or_insert_with(|| Timer::after(self.0.write_timeout));
+                ready!(late.poll(cx));
+                state.late = None;
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(written) => {
+                state.late = None;
+                state.moved(written)
+            }
         }
-        ready!(late.get_or_insert_with(|| Timer::after(self.0.write_timeout)).poll(cx));
-        *late = None;
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncRead for UpgradedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut [u8]) -> Poll<io::Result<usize>> {
-        let State { stream, input, is_ending, .. } = &mut *lock(&self.0.state);
-        if !input.is_empty() {
-            return Poll::Ready(Ok(input.read(to)));
+        let mut state = lock(&self.0.state);
+        ready!(state.poll_turn(cx));
+        if !state.input.is_empty() {
+            let count = state.input.read(to);
+            return state.moved(Ok(count));
         }
-        if *is_ending {
+        if state.is_ending {
             return Poll::Ready(Ok(0));
         }
-        let read = Pin::new(stream.as_mut().ok_or(io::ErrorKind::NotConnected)?).poll_read(cx, to);
-        if read.is_pending() {
-            self.0.reader.register(cx.waker());
+        match Pin::new(state.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?).poll_read(cx, to) {
+            Poll::Pending => {
+                self.0.reader.register(cx.waker());
+                Poll::Pending
+            }
+            Poll::Ready(read) => state.moved(read),
         }
-        read
     }
 }
 
@@ -117,10 +148,10 @@ impl AsyncWrite for UpgradedStream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(cx, |stream, cx| stream.poll_flush(cx))
+        self.poll_with(cx, |stream, cx| stream.poll_flush(cx).map_ok(|()| 0)).map_ok(drop)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(cx, |stream, cx| stream.poll_close(cx))
+        self.poll_with(cx, |stream, cx| stream.poll_close(cx).map_ok(|()| 0)).map_ok(drop)
     }
 }

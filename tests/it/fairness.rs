@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::get;
 use micro_smol::smol::future::FutureExt;
-use micro_smol::smol::io::{AsyncRead, AsyncWrite, repeat};
+use micro_smol::smol::io::{AsyncRead, AsyncWrite, copy, repeat, split};
 use micro_smol::smol::{LocalExecutor, Timer, block_on};
-use micro_smol::{IntoResponse, Limits, Request, Response, Result, buffer, serve_connection, stream};
+use micro_smol::{IntoResponse, Limits, Request, Response, Result, buffer, serve_connection, stream, upgrade};
 
 /// More than a connection moves in a turn, both ways together, and far less than in a second: the largest read and what it
 /// follows.
@@ -106,6 +106,11 @@ async fn answer(mut req: Request, turn: Arc<Turn>) -> Result<Response> {
         "/echo" => stream(req.take_body()).into_response(),
         "/buffer" => buffer(&req).limit(usize::MAX).await?.into_response(),
         "/endless" => stream(repeat(b'x')).into_response(),
+        "/upgrade" => upgrade(&req, "copy", async |io| {
+            let (reader, writer) = split(io);
+            let _ = copy(reader, writer).await;
+        })
+        .into_response(),
         "/pieces" => stream(Pieces(turn)).into_response(),
         _ => "hello".into_response(),
     }
@@ -115,10 +120,13 @@ const CHUNKED: &str = "transfer-encoding: chunked\r\n\r\n";
 const CHUNK: &str = "1\r\nx\r\n";
 
 /// The head and what follows it, again and again, of peers that keep a connection busy.
-fn busy_peers() -> [(String, String); 7] {
+fn busy_peers() -> [(String, String); 9] {
     let post = |path: &str, framing: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\n{framing}");
     let long = format!("content-length: {}\r\n\r\n", u64::MAX / 2);
+    let upgrade = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: copy\r\n\r\n".to_owned();
     [
+        (upgrade.clone(), "x".to_owned()),
+        (upgrade, "x".repeat(1000)),
         (post("/echo", CHUNKED), CHUNK.to_owned()),
         (post("/echo", &long), "x".repeat(1000)),
         (post("/buffer", CHUNKED), CHUNK.to_owned()),

@@ -10,7 +10,7 @@ use futures_lite::{AsyncRead, Stream};
 use http_types::{Body, Error, StatusCode};
 use serde::Serialize;
 
-use super::error::{IntoStatus, Result, Status, with_body_status};
+use super::error::{IntoStatus, Result, with_body_status};
 use super::log::{MODE, Mode};
 use super::response::{Reader, Response, ResponseBody};
 
@@ -93,7 +93,7 @@ pub trait IntoResponse {
     ///
     /// # Errors
     ///
-    /// The error that the value is; 400 if it cannot be serialised as JSON; 500 for a status unknown to http-types.
+    /// The error that the value is; 500 if it cannot be serialised as JSON, or for a status unknown to http-types.
     ///
     /// # Examples
     ///
@@ -178,7 +178,7 @@ impl<T: IntoResponse, E: Into<Error>> IntoResponse for Result<T, E> {
 
 /// A value to be sent as JSON.
 ///
-/// It is indented with `MICRO_ENV=development`. If it cannot be serialised, the response is a 400.
+/// It is indented with `MICRO_ENV=development`. If it cannot be serialised, the response is a 500.
 ///
 /// # Examples
 ///
@@ -207,7 +207,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
             Mode::Development => serde_json::to_vec_pretty(&self.0),
             Mode::Production | Mode::Test => serde_json::to_vec(&self.0),
         };
-        let content = ResponseBody::Bytes(json.status(StatusCode::BadRequest)?.into());
+        let content = ResponseBody::Bytes(json?.into());
         Ok(Response::with_content(StatusCode::Ok, Some(JSON), content))
     }
 }

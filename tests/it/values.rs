@@ -75,7 +75,7 @@ fn json_is_json() {
 }
 
 #[test]
-fn json_that_cannot_be_serialised_is_400() {
+fn json_that_cannot_be_serialised_is_500() {
     struct Stubborn;
     impl Serialize for Stubborn {
         fn serialize<S: Serializer>(&self, _serializer: S) -> Result<S::Ok, S::Error> {
@@ -83,7 +83,7 @@ fn json_that_cannot_be_serialised_is_400() {
         }
     }
     let error = Json(Stubborn).into_response().unwrap_err();
-    assert_eq!((error.status(), error.to_string()), (StatusCode::BadRequest, "no".into()));
+    assert_eq!((error.status(), error.to_string()), (StatusCode::InternalServerError, "no".into()));
 }
 
 #[test]

@@ -275,7 +275,8 @@ impl Server {
             self.bound = BoundListener::bind_all(&Endpoint::defaults()?, Sharing::Exclusive)?;
         }
         let workers = self.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
-        let (shutdown, abort, exits) = (channel::bounded(1), channel::bounded(1), channel::bounded(workers));
+        let (shutdown, abort) = (channel::bounded(1), channel::bounded(1));
+        let (exit, exits) = channel::bounded(workers);
         let shared = Arc::new(Shared {
             handler: self.handler,
             connection_permits: Semaphore::new(self.limits.connections_max.clamp(1, descriptors_max().max(1))),
@@ -291,13 +292,15 @@ impl Server {
             shared: shared.clone(),
             shutdown: shutdown.0,
             abort: abort.0,
-            exits: exits.1,
+            exits,
             threads: Vec::new(),
             _files: Vec::new(),
         };
+        // Dropped before `running`, which waits until no sender is left.
+        let exit = exit;
         for number in 0..workers {
             let listeners = self.bound.iter().map(BoundListener::share).collect::<io::Result<Vec<_>>>()?;
-            let (shared, exit) = (shared.clone(), exits.0.clone());
+            let (shared, exit) = (shared.clone(), exit.clone());
             let thread = thread::Builder::new().name(format!("micro-smol-{number}")).stack_size(STACK_BYTES);
             let work = move || {
                 let ended = survive(|| run_worker(&shared, listeners));

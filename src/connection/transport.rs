@@ -28,8 +28,9 @@ const READ_BYTES_MAX: usize = 512 * 1024;
 /// How long a peer may pause that still sends after the last response.
 const LINGER_PAUSE: Duration = Duration::from_secs(1);
 
-/// How many sets of memory a thread keeps for connections that wake up.
+/// How many sets of memory a thread keeps for connections that wake up, and how large each buffer of a set may be.
 const SPARE_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
     #[expect(clippy::vec_box, reason = "a box moves to a connection and back")]
@@ -309,7 +310,7 @@ impl<'a> Transport<'a> {
         if let Some(mut memory) = self.memory.take_if(is_empty) {
             memory.head = self.head.take_if(|head| Arc::strong_count(head) == 1);
             SPARE.with_borrow_mut(|spare| {
-                if spare.len() < SPARE_MAX && memory.input.capacity() <= INPUT_BYTES {
+                if spare.len() < SPARE_MAX && memory.input.capacity().max(memory.output.capacity()) <= SPARE_BYTES_MAX {
                     spare.push(memory);
                 }
             });

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
@@ -87,6 +87,24 @@ fn a_killed_build_leaves_nothing_broken() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(Service::start(&directory, &[]).get(), "served");
+}
+
+#[test]
+fn the_library_stays_for_as_long_as_it_is_used() {
+    let directory = files("library_used", &[("main.rs", "fn main() {}\n")]);
+    let cache = directory.join("micro-smol");
+    let run = || {
+        let mut command = micro_smol(&directory, &["--debug", "--offline", "--silent", "main.rs"]);
+        said(command.env("XDG_CACHE_HOME", &directory));
+    };
+    run();
+    let is_library = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("library-");
+    let library = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).find(is_library).unwrap();
+    let used = SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
+    File::open(&library).unwrap().set_modified(used).unwrap();
+    fs::write(directory.join("main.rs"), "fn main() {}\n\n").unwrap();
+    run();
+    assert!(library.join("src/lib.rs").exists());
 }
 
 /// Makes an entry that was used so many days ago, with something compiled for it.

@@ -611,7 +611,8 @@ fn a_program_is_compiled_as_it_is() {
 fn an_env_file_sets_what_is_not_set() {
     let main = "fn main() {\n    let variable = |name| std::env::var(name).unwrap_or_default();\n    println!(\"{:?}\", [\"A\", \"B\", \"C\", \"PORT\"].map(variable));\n    println!(\"{:?}\", std::env::args().skip(1).collect::<Vec<_>>());\n}\n";
     let one = "# One\nA=1\nB = \"two # 2\" # x\nPORT=7\n";
-    let directory = files("env_file", &[("main.rs", main), ("one", one), ("two", "A=3\nC=d\n"), ("wrong", "\n\nA\n")]);
+    let directory =
+        files("env_file", &[("main.rs", main), ("one", one), ("two", "A=3\nC=d\nHOST=\n"), ("wrong", "\n\nA\n")]);
     let start = |more: &[&str]| {
         let mut command = micro_smol(&directory, &[&["--debug", "--offline", "main.rs"], more].concat());
         command.env_remove("PORT");

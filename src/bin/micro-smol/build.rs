@@ -89,7 +89,8 @@ impl BuildRequest {
         inputs.iter_mut().for_each(|(path, time)| *time = *before.get(path).unwrap_or(time));
         let record = (program, inputs);
         cache::write(&self.record(), serde_json::to_string(&record).unwrap_or_default())?;
-        cache::remove_unused()?;
+        // What cannot be removed is no fault of what was compiled.
+        cache::remove_unused().unwrap_or_else(say);
         Ok(record)
     }
 

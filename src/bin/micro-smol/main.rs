@@ -136,7 +136,8 @@ fn serve(mut args: Vec<OsString>) -> Outcome {
     let variables = env_file::read(&env_files)?;
     // The sockets are opened here, and options that follow say otherwise.
     let option = |name: &str| [("PORT", "--port"), ("HOST", "--host")].into_iter().find(|known| known.0 == name);
-    let places = variables.iter().filter_map(|(name, value)| Some([option(name)?.1.into(), value.into()]));
+    let given = variables.iter().filter(|(_, value)| !value.is_empty());
+    let places = given.filter_map(|(name, value)| Some([option(name)?.1.into(), value.into()]));
     args.splice(1..1, places.flatten().collect::<Vec<OsString>>());
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
     let mut options = Options::parse(Parser::from_iter(args), |arg| match arg {

@@ -67,6 +67,7 @@ pub fn unpack(cache: &Path) -> Result<PathBuf, String> {
     let files = package();
     let library = cache.join(format!("library-{}", cache::key(&files)));
     files.iter().try_for_each(|(path, content)| cache::write(&library.join(path), content))?;
+    cache::touch(&library);
     Ok(library)
 }
 

@@ -5,7 +5,7 @@ mod healthcheck;
 use std::env;
 use std::error::Error;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::handler::{Handler, respond};
 use super::into_response::send;
 use super::limits::Limits;
-use super::log::{MODE, Mode, RequestLog, flush_log, print, print_all, print_error};
+use super::log::{MODE, Mode, RequestLog, flush_log, print, print_error};
 pub use super::log::{is_coloured, is_elsewhere};
 use super::request::Request;
 pub use super::server::{BoundListener, urls};
@@ -92,12 +92,10 @@ pub fn exit_code(outcome: Outcome, help: &str) -> ExitCode {
     let (advice, code) = match error.downcast_ref() {
         None => ("", 1),
         Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-h" | "--help") => {
-            print_all(help);
-            return ExitCode::SUCCESS;
+            return exit_code(print_text(help), "");
         }
         Some(lexopt::Error::UnexpectedOption(option)) if matches!(&**option, "-v" | "-V" | "--version") => {
-            print_all(&format!("micro-smol {VERSION}\n"));
-            return ExitCode::SUCCESS;
+            return exit_code(print_text(&format!("micro-smol {VERSION}\n")), "");
         }
         // Our own messages say what would be right.
         Some(lexopt::Error::Custom(_)) => ("", 2),
@@ -106,6 +104,20 @@ pub fn exit_code(outcome: Outcome, help: &str) -> ExitCode {
     print_error(format_args!("{error}{advice}"));
     flush_log();
     ExitCode::from(code)
+}
+
+/// Prints text on stdout.
+///
+/// # Errors
+///
+/// It cannot be written. A closed pipe is no error: its reader has read enough.
+pub fn print_text(text: &str) -> Outcome {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to stdout: {error}").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks the service at the URI, or else where the environment says, how it is.

@@ -122,12 +122,6 @@ pub fn is_elsewhere(address: IpAddr) -> bool {
     !address.is_loopback() && UdpSocket::bind((address, 0)).is_err()
 }
 
-/// Prints text as it is on stdout, if it is read.
-pub(super) fn print_all(text: &str) {
-    send(Target::Stdout, text.to_owned());
-    flush_log();
-}
-
 /// Control characters are escaped, but for the line ends of development.
 fn escaped(line: &str) -> String {
     let mut text = String::new();

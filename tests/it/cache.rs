@@ -140,11 +140,11 @@ fn the_cache_says_where_it_is_and_is_emptied() {
     let cache = directory.join("micro-smol");
     let path = cache.display();
     let run = |args: &[&str]| said(micro_smol(Path::new("/"), args).env("XDG_CACHE_HOME", &directory));
-    assert_eq!(run(&["cache"]), format!("{path}: 0.0 MiB\n"));
+    assert_eq!(run(&["cache"]), format!("{path}: 0.0 MiB\n    compiled for several: 0.0 MiB\n"));
     fs::create_dir_all(cache.join("target/debug")).unwrap();
     fs::write(cache.join("target/debug/large"), vec![1; 3 << 20]).unwrap();
     fs::hard_link(cache.join("target/debug/large"), cache.join("target/larger")).unwrap();
-    assert_eq!(run(&["cache"]), format!("{path}: 3.0 MiB\n"));
+    assert_eq!(run(&["cache"]), format!("{path}: 3.0 MiB\n    compiled for several: 3.0 MiB\n"));
     for (name, days) in [("tea_0a1b2c3d", 3), ("b_00000000", 0)] {
         fs::create_dir_all(cache.join(name)).unwrap();
         fs::write(cache.join(name).join("Cargo.toml"), vec![b'\n'; 1 << 20]).unwrap();
@@ -153,11 +153,14 @@ fn the_cache_says_where_it_is_and_is_emptied() {
     }
     fs::write(cache.join("target/debug/tea_0a1b2c3d"), vec![1; 1 << 19]).unwrap();
     let entries = "    b_00000000: 1.0 MiB, used 0 days ago\n    tea_0a1b2c3d: 1.5 MiB, used 3 days ago\n";
-    assert_eq!(run(&["cache"]), format!("{path}: 5.5 MiB\n{entries}"));
-    assert_eq!(run(&["cache", "clear"]), format!("{path}: 0.0 MiB\n"));
+    assert_eq!(run(&["cache"]), format!("{path}: 5.5 MiB\n{entries}    compiled for several: 3.0 MiB\n"));
+    assert_eq!(run(&["cache", "clear"]), format!("{path}: 0.0 MiB\n    compiled for several: 0.0 MiB\n"));
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 1, "only the lock is left");
     let mut refused = micro_smol(Path::new("/"), &["cache", "clean"]);
-    assert_eq!(failure(&mut refused, 2), "micro-smol: unexpected argument \"clean\"; --help shows the options\n");
+    assert_eq!(
+        failure(&mut refused, 2),
+        "micro-smol: there is no `cache clean`: `micro-smol cache clear` empties it\n"
+    );
 }
 
 #[test]
@@ -240,6 +243,7 @@ fn a_build_stands_beside_its_file_or_where_it_is_told_to() {
     assert_eq!(fs::read(directory.join("b/tea")).unwrap(), b"mine");
     let said = failure(&mut build(&["-p", "3"]), 2);
     assert_eq!(said, "micro-smol: invalid option '-p'; --help shows the options\n");
-    let said = failure(&mut build(&["a/tea.rs", "-o", "missing/service"]), 1);
-    assert_eq!(said, "micro-smol: cannot write missing/service: No such file or directory (os error 2)\n");
+    // Before anything is compiled.
+    let said = failure(build(&["a/tea.rs", "-o", "missing/service"]).env("CARGO", "/missing"), 1);
+    assert_eq!(said, "micro-smol: cannot write missing/service: there is no such directory\n");
 }

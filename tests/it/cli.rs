@@ -284,6 +284,8 @@ fn a_file_that_was_meant_is_suggested() {
     let message = format!("cannot serve slee.rs: {not_there}; did you mean sleep.rs?");
     assert_fails(&mut micro_smol(&directory, &["slee.rs"]), &message);
     fs::remove_file(directory.join("slee.rs")).unwrap();
+    let said = failure(&mut micro_smol(&directory, &["sleep"]), 2);
+    assert_eq!(said, "micro-smol: there is no command or file \"sleep\": did you mean sleep.rs?\n");
     fs::write(directory.join("handle.rs"), HANDLER.replace("handler", "handle")).unwrap();
     let message =
         "exports no handler: did you mean `handle`? Its name has to be `handler`; more: micro-smol explain no-handler";
@@ -292,8 +294,11 @@ fn a_file_that_was_meant_is_suggested() {
 
 #[test]
 fn wrong_use_is_reported_before_anything_else() {
-    let cases: [(&[&str], &str); 12] = [
-        (&["--fast", "missing.rs"], "invalid option '--fast'; --help shows the options"),
+    let cases: [(&[&str], &str); 17] = [
+        (
+            &["--fast", "missing.rs"],
+            "invalid option '--fast'; --help shows the options; the program's own stand behind --",
+        ),
         (&["missing.rs", "-p"], "missing argument for option '-p'; --help shows the options"),
         (
             &["-p", "65536", "missing.rs"],
@@ -309,6 +314,14 @@ fn wrong_use_is_reported_before_anything_else() {
         (&["--offine", "missing.rs"], "invalid option '--offine': did you mean --offline?"),
         (&["--offline", "build", "--staic"], "invalid option '--staic': did you mean --static?"),
         (&["vendor", "--moduel", "a"], "invalid option '--moduel': did you mean --module?"),
+        (&["--prot", "1"], "invalid option '--prot': did you mean --port?"),
+        (&["--static", "missing.rs"], "invalid option '--static': it belongs to `micro-smol build`"),
+        (&["explain", "no-handle"], "there is no no-handle; did you mean no-handler?"),
+        (&["test"], "missing argument FILE; --help shows the options"),
+        (
+            &["test", "missing.rs", "--nocapture"],
+            "invalid option '--nocapture'; --help shows the options; the program's own stand behind --",
+        ),
         (&["buidl"], "there is no command or file \"buidl\": did you mean build?"),
         (&["init", "missing.rs"], "there is no command or file \"init\": `micro-smol FILE.rs` serves a file"),
     ];
@@ -351,10 +364,18 @@ fn a_file_that_is_not_rust_is_refused() {
 #[test]
 fn a_file_without_a_handler_is_told_what_to_add() {
     let directory = files("no_handler", &[("index.rs", "async fn handler() {}\n")]);
-    let advice = "add `pub async fn handler(req: Request) -> impl IntoResponse`";
-    let message =
-        format!("{}/index.rs exports no handler: {advice}; more: micro-smol explain no-handler", directory.display());
-    assert_fails(&mut micro_smol(&directory, &[]), &message);
+    let cases = [
+        ("async fn handler() {}\n", "make it `pub async fn handler`"),
+        ("async fn serve() {}\n", "add `pub async fn handler(req: Request) -> impl IntoResponse`"),
+    ];
+    for (code, advice) in cases {
+        fs::write(directory.join("index.rs"), code).unwrap();
+        let message = format!(
+            "{}/index.rs exports no handler: {advice}; more: micro-smol explain no-handler",
+            directory.display()
+        );
+        assert_fails(&mut micro_smol(&directory, &[]), &message);
+    }
 }
 
 #[test]
@@ -506,7 +527,40 @@ fn a_handler_of_the_wrong_type_is_shown_in_its_file() {
         "2 | pub async fn handler(_: u8) {}\n",
         "          run(handler) // micro-smol explain handler-type\n",
     ];
-    assert_refused(&directory, "index.rs", &shown, &format!("{path}/index.rs does not compile; see above"));
+    let more = "more: micro-smol explain handler-type";
+    assert_refused(&directory, "index.rs", &shown, &format!("{path}/index.rs does not compile; see above; {more}"));
+}
+
+#[test]
+fn what_has_no_end_is_shown_in_the_users_lines() {
+    let open = HANDLER.trim_end().strip_suffix('}').unwrap();
+    let cases = [
+        (open.to_owned(), "error: this file contains an unclosed delimiter\n"),
+        (format!("{HANDLER}/* tea"), "error[E0758]: unterminated block comment\n"),
+        (format!("{HANDLER}const TEA: &str = \"oolong;\n"), "error[E0765]: unterminated double quote string\n"),
+    ];
+    for (code, error) in cases {
+        let directory = files("no_end", &[("index.rs", &code)]);
+        let said = failure(&mut micro_smol(&directory, &["--debug", "--offline"]), 1);
+        assert!(said.contains(error) && !said.contains("include!"), "{said}");
+        let place = said.rsplit_once(" --> ").unwrap().1;
+        let line: usize = place.split(':').nth(1).unwrap().parse().unwrap();
+        assert!(line <= code.lines().count(), "{said}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_file() {
+    let directory = files("mark", &[("index.rs", &format!("\u{feff}---\n[shop]\n---\n{HANDLER}"))]);
+    let message = "cargo knows no table `shop`; more: micro-smol explain frontmatter-invalid";
+    assert_fails(&mut micro_smol(&directory, &[]), &format!("{}/index.rs:2: {message}", directory.display()));
+}
+
+#[test]
+fn a_file_that_is_not_utf_8_is_named_with_its_line() {
+    let directory = files("not_utf_8", &[]);
+    fs::write(directory.join("index.rs"), b"\n\n// \xff\n").unwrap();
+    assert_fails(&mut micro_smol(&directory, &[]), &format!("{}/index.rs:3: this is not UTF-8", directory.display()));
 }
 
 #[test]
@@ -574,6 +628,17 @@ fn a_crate_that_is_not_declared_is_told_where_to_stand() {
     fs::write(directory.join("index.rs"), format!("---\n[dependencies]\n{line}\n---\n#![allow(unused)]\n{code}"))
         .unwrap();
     assert_eq!(Service::start(&directory, &[]).get(), "served");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_cannot_be_written_to_stdout_is_a_failure() {
+    for args in [&["--help"][..], &["--version"], &["explain"], &["build", "--help"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = micro_smol(Path::new("/"), args).stdout(full).output().unwrap();
+        let message = "micro-smol: cannot write to stdout: No space left on device (os error 28)\n";
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), message), "{args:?}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ struct Dev {
 }
 
 impl Dev {
-    /// Starts it and waits until there is a service.
+    /// Starts it and waits until it is said where it listens.
     fn start(test: &str, with: &[(&str, &str)], args: &[&str]) -> Self {
         let directory = files(test, with);
         let mut command = micro_smol(&directory, &["--dev", "--offline", "-l", "tcp://127.0.0.1:0"]);
@@ -352,6 +352,29 @@ fn a_main_that_returns_is_answered_for() {
     }
     dev.write("index.rs", HANDLER);
     while !dev.ask_socket().ends_with("\r\n\r\nserved") {}
+}
+
+#[test]
+fn a_main_that_serves_nothing_is_answered_for_until_it_is_mended() {
+    let idle = "fn main() {\n    loop {\n        std::thread::park()\n    }\n}\n";
+    let dev = Dev::start_on_socket("idle", &[("index.rs", idle)]);
+    let answer = dev.ask_socket();
+    let reason = "the service is not ready after 5s: does its `main` call `micro_smol::run`?";
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with(&format!("\r\n\r\n{reason}")), "{answer}");
+    dev.stderr.expect(reason);
+    dev.write("index.rs", HANDLER);
+    while !dev.ask_socket().ends_with("\r\n\r\nserved") {}
+    assert_eq!(dev.end(), Some(0));
+}
+
+#[test]
+fn it_is_said_where_it_listens_also_if_the_first_compile_fails() {
+    let failing = HANDLER.replace("\"served\"", "first()");
+    let dev = Dev::start("announced", &[("index.rs", &failing)], &[]);
+    let answer = dev.get("/");
+    assert!(answer.starts_with("error[E0425]: "), "{answer}");
+    dev.write("index.rs", HANDLER);
+    dev.stderr.expect("reloaded");
 }
 
 #[test]

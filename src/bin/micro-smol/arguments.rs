@@ -11,7 +11,9 @@ pub fn nearest<T: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = T
         let start = one.iter().zip(other).take_while(|(a, b)| a == b).count();
         let end = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
         let longer = one.len().max(other.len());
-        start + end >= 3 && start + end + 2 >= longer
+        // Two letters may stand in the wrong order, also in a short word.
+        let is_swapped = one.len() == other.len() && one.get(start) == other.get(start + 1);
+        (start + end >= 3 || is_swapped && start + end >= 2) && start + end + 2 >= longer
     })
 }
 
@@ -52,8 +54,12 @@ impl Arguments {
         self.flags.iter().any(|given| given == flag)
     }
 
-    /// All values that there may be.
-    pub fn all<const N: usize>(&self) -> Result<&[PathBuf; N], lexopt::Error> {
-        self.values.as_slice().try_into().map_err(|_| lexopt::Error::MissingValue { option: None })
+    /// All values that there may be, which have these names.
+    pub fn all<const N: usize>(&self, names: [&str; N]) -> Result<&[PathBuf; N], lexopt::Error> {
+        let missing = || names.get(self.values.len()).copied().unwrap_or_default();
+        self.values
+            .as_slice()
+            .try_into()
+            .map_err(|_| format!("missing argument {}; --help shows the options", missing()).into())
     }
 }

@@ -98,9 +98,11 @@ impl BuildRequest {
     pub fn check(&self) -> Result<(), String> {
         let checked = async {
             let _lock = self.lock().await?;
-            self.compile(&Entry::find(&self.path)?).await
+            self.telling(self.compile(&Entry::find(&self.path)?)).await
         };
-        block_on(checked).map(drop).map_err(|error: BuildError| error.message)
+        block_on(checked).map_err(|error: BuildError| error.message)?;
+        // There is no executable; but the next time is not the first.
+        cache::write(&self.record(), "null")
     }
 
     /// What cargo tells about the package and all dependencies on a platform, and about what it has compiled, be it without the
@@ -170,6 +172,15 @@ impl BuildRequest {
 
     /// Returns whether rustc has compiled, and what it has said.
     async fn ask_rustc(&self, entry: &Entry) -> Result<(bool, Vec<Value>), String> {
+        let (is_done, messages) = self.run_rustc(entry).await?;
+        if is_done || !messages.iter().any(|message| entry.is_behind(message)) {
+            return Ok((is_done, messages));
+        }
+        // Something has no end in the file: without a line of ours behind it, rustc shows where it begins.
+        self.run_rustc(&Entry { call: None, ..entry.clone() }).await
+    }
+
+    async fn run_rustc(&self, entry: &Entry) -> Result<(bool, Vec<Value>), String> {
         let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
         command.args(cargo::message_format()).args(&self.cargo);
@@ -180,7 +191,12 @@ impl BuildRequest {
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
         command.current_dir(entry.directory());
-        cargo::compile(command, reworded, self.show).await
+        let show = |line: &str, message: &Value| {
+            if !entry.is_behind(message) {
+                (self.show)(line, message);
+            }
+        };
+        cargo::compile(command, reworded, show).await
     }
 
     /// Writes the package. Cargo reads a new manifest once before it compiles, for its errors to name the user's file.
@@ -241,7 +257,10 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
         return format!("{path} declares no crate `{name}`: {advice}; more: micro-smol explain dependency-undeclared");
     }
     if !messages.is_empty() {
-        return format!("{path} does not compile; see above");
+        let names_call =
+            |message: &Value| cargo::rendered(message).is_some_and(|text| text.contains("explain handler-type"));
+        let more = if messages.iter().any(names_call) { "; more: micro-smol explain handler-type" } else { "" };
+        return format!("{path} does not compile; see above{more}");
     }
     let what = match entry.source.opening {
         Some(line) => {

@@ -107,14 +107,18 @@ pub fn remove_unused() -> Result<(), String> {
     unused.flat_map(|entry| parts(&entry)).try_for_each(|path| remove(&path))
 }
 
-/// A line for each package: its name, its size, and when it was used.
+/// A line for each package: its name, its size, and when it was used; and one for what they share.
 pub fn list() -> String {
     let line = |entry: &PathBuf| {
         let days = unused_for(entry).as_secs() / (24 * 60 * 60);
         let name = entry.file_name().unwrap_or_default().display().to_string();
         format!("    {name}: {}, used {days} days ago\n", size(&parts(entry)))
     };
-    entries().iter().filter(|entry| entry.join("Cargo.toml").exists()).map(line).collect()
+    let packages: Vec<PathBuf> = entries().into_iter().filter(|entry| entry.join("Cargo.toml").exists()).collect();
+    let parts: Vec<PathBuf> = packages.iter().flat_map(|entry| parts(entry)).collect();
+    let is_shared = |path: &PathBuf| path.is_file() && !parts.iter().any(|part| path.starts_with(part));
+    let shared: Vec<PathBuf> = below(&directory(), usize::MAX).into_iter().filter(is_shared).collect();
+    packages.iter().map(line).collect::<String>() + &format!("    compiled for several: {}\n", size(&shared))
 }
 
 /// What is in the cache, but for the compiled code.

@@ -8,18 +8,17 @@ use std::fs;
 use std::process::Command;
 
 use lexopt::Parser;
-use micro_smol::cli::Outcome;
+use micro_smol::cli::{Outcome, print_text};
 use micro_smol::serde_json::{Value, json};
 
 use super::arguments::Arguments;
 use super::build::BuildRequest;
 use super::entry::{list, text};
-use super::terminal;
 
 /// `editor [--offline] [--locked] FILE`
 pub fn editor(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["offline", "locked"]).read(parser)?;
-    let [_] = arguments.all()?;
+    let [_] = arguments.all(["FILE"])?;
     let request = BuildRequest::of_profile(&arguments, "check")?;
     let file = &request.path;
     let mut rustc = Command::new("rustc");
@@ -48,8 +47,7 @@ pub fn editor(parser: Parser) -> Outcome {
     let project = json!({ "sysroot": sysroot, "crates": crates, "runnables": [check] });
     let path = file.with_file_name("rust-project.json");
     fs::write(&path, format!("{project:#}\n")).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    terminal::print(&format!("{}: open this directory in an editor with rust-analyzer\n", path.display()));
-    Ok(())
+    print_text(&format!("{}: open this directory in an editor with rust-analyzer\n", path.display()))
 }
 
 /// A crate, as rust-analyzer reads it, of what cargo says that it has compiled.

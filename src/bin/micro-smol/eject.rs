@@ -8,14 +8,13 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 
 use lexopt::Parser;
-use micro_smol::cli::Outcome;
+use micro_smol::cli::{Outcome, print_text};
 
 use super::arguments::Arguments;
 use super::build::BuildRequest;
 use super::entry::Entry;
 use super::frontmatter::refusal;
 use super::manifest::{complete, dependency, locked};
-use super::terminal;
 use super::vendor::{self, Files};
 
 /// Where the package has the library.
@@ -29,7 +28,10 @@ const MAIN: &str = "\n\nfn main() -> std::process::ExitCode {\n    micro_smol::r
 /// `eject [options] [--force] ENTRY DIRECTORY`
 pub fn eject(parser: Parser) -> Outcome {
     let arguments = Arguments::new(2, &["debug", "offline", "locked", "force"]).read(parser)?;
-    let [_, directory] = arguments.all()?;
+    let [_, directory] = arguments.all(["ENTRY", "DIRECTORY"])?;
+    if directory.is_file() {
+        return Err(format!("{} is a file: name a directory for the package", directory.display()).into());
+    }
     let request = BuildRequest::new(&arguments)?;
     let entry = Entry::find(&request.path)?;
     if entry.path != entry.file {
@@ -41,8 +43,7 @@ pub fn eject(parser: Parser) -> Outcome {
         files.extend(moved(&file, entry.directory())?);
     }
     vendor::write(directory, &files, arguments.has("--force"))?;
-    terminal::print(&format!("{} is a package: start it there with `cargo run`\n", directory.display()));
-    Ok(())
+    print_text(&format!("{} is a package: start it there with `cargo run`\n", directory.display()))
 }
 
 /// The path without links of a directory that need not exist.

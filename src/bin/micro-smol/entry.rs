@@ -11,6 +11,7 @@ use super::manifest::{dependency, quoted};
 use super::{cache, cargo, vendor};
 
 /// What a package is generated for, and with what.
+#[derive(Clone)]
 pub struct Entry {
     /// The file, or the package's directory.
     pub path: PathBuf,
@@ -71,12 +72,18 @@ impl Entry {
                 "cannot serve {name}: it is no Rust file; name a FILE.rs or a directory; more: micro-smol explain entry-not-rust"
             ));
         }
-        let text = fs::read_to_string(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let bytes = fs::read(&file).map_err(|error| format!("cannot read {name}: {error}"))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let (valid, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+            format!("{name}:{}: this is not UTF-8", 1 + valid.iter().filter(|byte| **byte == b'\n').count())
+        })?;
         let source = Source::split(&text).map_err(|fault| refusal(&file, fault))?;
         let (has_main, blank) = (source.has_main(), source.blank_before_handler());
         if !has_main && blank.is_none() {
             let functions = source.code.split("fn ").skip(1).filter_map(|function| function.split(['(', '<']).next());
-            let advice = match nearest("handler", functions.filter(|function| *function != "handler")) {
+            let functions: Vec<&str> = functions.collect();
+            let advice = match nearest("handler", functions.iter().filter(|function| **function != "handler")) {
+                _ if functions.contains(&"handler") => "make it `pub async fn handler`".to_owned(),
                 Some(near) => format!("did you mean `{near}`? Its name has to be `handler`"),
                 None => format!("add {HANDLER}"),
             };
@@ -116,6 +123,15 @@ impl Entry {
         let dependencies = dependency("micro-smol", "path", vendor::unpack(&cache)?);
         let (lock, target_directory) = (vendor::LOCK.to_owned(), cache.join("target"));
         Ok(Entry { path: file.clone(), file, source, call, dependencies, lock, target_directory })
+    }
+
+    /// Whether rustc speaks of the line that stands behind a file's own.
+    pub fn is_behind(&self, message: &Value) -> bool {
+        let end = self.source.code.trim_end().lines().count() as u64;
+        let is_behind = |span: &Value| {
+            Path::new(text(&span["file_name"])) == self.path && span["line_end"].as_u64().is_some_and(|line| line > end)
+        };
+        self.call.is_some() && list(&message["message"]["spans"]).any(is_behind)
     }
 
     pub fn directory(&self) -> &Path {

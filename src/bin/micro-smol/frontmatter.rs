@@ -14,7 +14,7 @@ pub fn refusal(file: &Path, (line, fault): LineError) -> String {
 }
 
 /// A file, in two texts whose lines have the numbers that they have in the file.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The line in which the frontmatter begins, where there is one.
     pub opening: Option<usize>,
@@ -25,6 +25,8 @@ pub struct Source {
 impl Source {
     /// Takes the frontmatter off: after a `#!` line and blank ones, up to a fence as long as its first (RFC 3502).
     pub fn split(text: &str) -> Result<Self, LineError> {
+        // As rustc does with a byte order mark.
+        let text = text.trim_start_matches('\u{feff}');
         let mut lines = behind_shebang(text).skip_while(|(_, line)| line.trim().is_empty());
         let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with('-')) else {
             return Ok(Source::of_comment(text));
@@ -121,6 +123,7 @@ mod tests {
             ("#!/bin/x\n\n---cargo\na\n---\nb\n", (Some(3), "\n\n\na\n", "\n\n\n\n\nb\n")),
             ("----  cargo \na\n---\n---- \nb\n", (Some(1), "\na\n---\n", "\n\n\n\nb\n")),
             (" \n\t\n---\t\n---", (Some(3), "\n\n\n", "\n\n\n\n")),
+            ("\u{feff}---\na\n---\nb\n", (Some(1), "\na\n", "\n\n\nb\n")),
             ("---\r\na\r\n---\r\nb\r\n", (Some(1), "\na\r\n", "\n\n\nb\r\n")),
         ];
         for (text, (opening, manifest, code)) in cases {

@@ -30,7 +30,7 @@ use std::process::{self, ExitCode};
 use std::slice;
 
 use lexopt::{Arg, Parser};
-use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck};
+use micro_smol::cli::{OPTIONS_HELP, Options, Outcome, exit_code, healthcheck, print_text};
 
 use arguments::{Arguments, nearest};
 use build::BuildRequest;
@@ -109,7 +109,9 @@ fn not_a_command(word: &str) -> Option<String> {
     if !word.chars().all(char::is_alphabetic) || Path::new(word).exists() {
         return None;
     }
+    let file = format!("{word}.rs");
     let advice = match nearest(word, COMMANDS.iter().map(|(name, _)| *name)) {
+        _ if Path::new(&file).exists() => format!("did you mean {file}?"),
         Some(near) => format!("did you mean {near}?"),
         None => "`micro-smol FILE.rs` serves a file".to_owned(),
     };
@@ -121,13 +123,24 @@ fn program_args() -> impl Iterator<Item = OsString> {
     env::args_os().skip_while(|arg| arg != "--")
 }
 
-/// Says which option was meant instead of one that is not in the help.
+/// Says of an option that is not in the help which was meant, or where it belongs.
 fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
+    fn words(help: &str) -> impl Iterator<Item = &str> {
+        help.split([' ', ',', '[', ']', '\n']).filter(|word| word.starts_with("--"))
+    }
     let Err(error) = &outcome else { return outcome };
     let Some(lexopt::Error::UnexpectedOption(option)) = error.downcast_ref() else { return outcome };
-    let words = help.split([' ', ',', '[', ']', '\n']).filter(|word| word.starts_with("--"));
-    let Some(near) = nearest(option, words).filter(|near| near != option) else { return outcome };
-    Err(lexopt::Error::from(format!("invalid option '{option}': did you mean {near}?")).into())
+    if matches!(&**option, "-h" | "--help" | "-v" | "-V" | "--version") {
+        return outcome;
+    }
+    let has_option = |(name, _): &&(&str, Command)| words(&pages::manual(name)).any(|word| word == option);
+    let advice = match (nearest(option, words(help)), COMMANDS.iter().find(has_option)) {
+        (Some(near), _) if near != option => format!(": did you mean {near}?"),
+        (_, Some((name, _))) => format!(": it belongs to `micro-smol {name}`"),
+        _ if help.contains("-- ARGS") => "; --help shows the options; the program's own stand behind --".to_owned(),
+        _ => return outcome,
+    };
+    Err(lexopt::Error::from(format!("invalid option '{option}'{advice}")).into())
 }
 
 /// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
@@ -165,7 +178,7 @@ fn become_program(command: &mut process::Command) -> Outcome {
 /// `test [--offline] [--locked] FILE [-- ARGS]`
 fn test(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["offline", "locked"]).read(parser)?;
-    let [path] = arguments.all()?;
+    let [path] = arguments.all(["FILE"])?;
     if path.is_dir() {
         return Err(format!("{} is a directory: `cargo test` tests a package", path.display()).into());
     }
@@ -178,7 +191,8 @@ fn check(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["offline", "locked", "json"]).read(parser)?;
     let mut request = BuildRequest::of_profile(&arguments, "check")?;
     if arguments.has("--json") {
-        request.show = |line, _| terminal::print(&format!("{line}\n"));
+        // Cargo tells by its exit code whether it compiles, whoever reads this.
+        request.show = |line, _| drop(print_text(&format!("{line}\n")));
     }
     Ok(request.check()?)
 }
@@ -203,15 +217,16 @@ fn build(mut parser: Parser) -> Outcome {
     let unfinished = PathBuf::from(format!("{}.unfinished", output.display()));
     let copied = fs::copy(&program, &unfinished).and_then(|_| fs::rename(&unfinished, &output));
     copied.map_err(|error| format!("cannot write {}: {error}", output.display()))?;
-    terminal::print(&format!("{}: {}\n", output.display(), cache::size(slice::from_ref(&output))));
-    Ok(())
+    print_text(&format!("{}: {}\n", output.display(), cache::size(slice::from_ref(&output))))
 }
 
 /// Refuses to write where something is that is no executable.
 fn refuse_to_overwrite(output: &Path) -> Result<(), String> {
     let refused =
         |what: &str| Err(format!("{} is {what}: say where the executable belongs, with -o FILE", output.display()));
+    let directory = output.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
     match fs::metadata(output) {
+        _ if !directory.is_dir() => Err(format!("cannot write {}: there is no such directory", output.display())),
         Ok(metadata) if metadata.is_dir() => refused("a directory"),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refused("a file that is no executable"),
         _ => Ok(()),
@@ -223,10 +238,12 @@ fn cache(parser: Parser) -> Outcome {
     match Arguments::new(1, &[]).read(parser)?.values.pop() {
         None => {}
         Some(command) if command.as_os_str() == "clear" => cache::clear()?,
-        Some(other) => return Err(lexopt::Error::UnexpectedArgument(other.into()).into()),
+        Some(other) => {
+            let message = format!("there is no `cache {}`: `micro-smol cache clear` empties it", other.display());
+            return Err(lexopt::Error::from(message).into());
+        }
     }
     let directory = cache::directory();
     let (size, list) = (cache::size(slice::from_ref(&directory)), cache::list());
-    terminal::print(&format!("{}: {size}\n{list}", directory.display()));
-    Ok(())
+    print_text(&format!("{}: {size}\n{list}", directory.display()))
 }

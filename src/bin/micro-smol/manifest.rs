@@ -8,7 +8,23 @@ use std::path::{Path, PathBuf};
 
 use micro_smol::serde_json::Value;
 
+use super::arguments::nearest;
 use super::frontmatter::LineError;
+
+/// The tables that a frontmatter may have. Cargo ignores others, with a warning that few see.
+const TABLES: [&str; 11] = [
+    "dependencies",
+    "package",
+    "profile",
+    "features",
+    "patch",
+    "replace",
+    "lints",
+    "target",
+    "build-dependencies",
+    "dev-dependencies",
+    "badges",
+];
 
 /// A table `[dependencies.name]` with one key.
 pub fn dependency(name: &str, key: &str, value: impl AsRef<Path>) -> String {
@@ -35,6 +51,14 @@ pub fn complete(
     };
     if let Some((line, key)) = (1..).zip(&keys).find(|(_, key)| is_ours(key)) {
         return Err((line, format!("`{key}` belongs to the package that micro-smol makes of the file: remove it")));
+    }
+    let tables = (1..).zip(frontmatter.lines().zip(&keys)).filter(|(_, (line, _))| line.trim_start().starts_with('['));
+    for (line, (_, key)) in tables {
+        let table = key.split('.').next().unwrap_or_default();
+        if !TABLES.contains(&table) {
+            let meant = nearest(table, TABLES).map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+            return Err((line, format!("cargo knows no table `{table}`{meant}")));
+        }
     }
     let has = |start: &str| keys.iter().any(|key| key.starts_with(start));
     let edition = if has("package.edition") { "" } else { "edition = \"2024\"\n" };
@@ -152,6 +176,21 @@ mod tests {
             let fault = format!("`{key}` belongs to the package that micro-smol makes of the file: remove it");
             assert_eq!(completed(frontmatter), Err((line, fault)), "{frontmatter:?}");
         }
+    }
+
+    #[test]
+    fn a_table_that_cargo_would_ignore_is_refused() {
+        let cases = [
+            ("\n[dependancies]\n", (2, "cargo knows no table `dependancies`: did you mean `dependencies`?")),
+            ("[dependecies.b]\n", (1, "cargo knows no table `dependecies`: did you mean `dependencies`?")),
+            ("[shop]\n", (1, "cargo knows no table `shop`")),
+        ];
+        for (frontmatter, (line, fault)) in cases {
+            assert_eq!(completed(frontmatter), Err((line, fault.to_owned())), "{frontmatter:?}");
+        }
+        let known =
+            "cargo-features = [\n  \"a\",\n]\n[target.'cfg(unix)'.dependencies]\n[dev-dependencies]\n[profile.dev]\n";
+        assert!(completed(known).is_ok());
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use lexopt::Parser;
-use micro_smol::cli::Outcome;
+use micro_smol::cli::{Outcome, print_text};
 
-use super::arguments::Arguments;
-use super::terminal;
+use super::arguments::{Arguments, nearest};
 
 /// Pages with their names.
 type Pages = [(&'static str, &'static str)];
@@ -70,13 +69,14 @@ fn item(name: &str) -> String {
 pub fn print(parser: Parser, texts: &Pages) -> Outcome {
     let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
     let Some(name) = Arguments::new(1, &[]).read(parser)?.values.pop() else {
-        terminal::print(&(names.join("\n") + "\n"));
-        return Ok(());
+        return print_text(&(names.join("\n") + "\n"));
     };
     let Some((_, text)) = texts.iter().find(|(known, _)| name == Path::new(known)) else {
-        let message = format!("there is no {}; there are {}", name.display(), names.join(", "));
-        return Err(lexopt::Error::from(message).into());
+        let advice = match nearest(&name.to_string_lossy(), &names) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("there are {}", names.join(", ")),
+        };
+        return Err(lexopt::Error::from(format!("there is no {}; {advice}", name.display())).into());
     };
-    terminal::print(text);
-    Ok(())
+    print_text(text)
 }

@@ -15,7 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use micro_smol::cli::{BoundListener, Options, urls};
@@ -30,6 +30,9 @@ use super::terminal::say;
 
 /// How often we look whether those that were told to end have ended.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How long clients wait for a service to be ready before they are told that it is not.
+const READY_TIME: Duration = Duration::from_secs(5);
 
 /// The sockets, and who serves them.
 pub struct Services {
@@ -50,6 +53,9 @@ pub struct Services {
 struct Service {
     child: Child,
     notices: UnixDatagram,
+    start: Instant,
+    /// Whether it was said that it is late.
+    is_reported: bool,
 }
 
 impl Services {
@@ -80,7 +86,8 @@ impl Services {
         let spawned = command.spawn();
         self.sockets.iter().try_for_each(|bound| fcntl_setfd(&bound.socket, FdFlags::CLOEXEC))?;
         self.promote();
-        let unready = self.next.replace(Service { child: spawned?, notices });
+        let unready =
+            self.next.replace(Service { child: spawned?, notices, start: Instant::now(), is_reported: false });
         self.retire(unready);
         Ok(())
     }
@@ -90,7 +97,9 @@ impl Services {
         if let Some(next) = self.next.take_if(|next| next.is_ready()) {
             let last = self.current.replace(next);
             self.retire(last);
-            self.announce();
+            if !self.announce() && !self.options.silent {
+                say("reloaded");
+            }
         }
     }
 
@@ -110,17 +119,27 @@ impl Services {
         ended
     }
 
-    fn announce(&mut self) {
-        if !mem::replace(&mut self.is_announced, true) {
+    /// Says where they serve, and returns whether it was not said before.
+    pub fn announce(&mut self) -> bool {
+        let is_first = !mem::replace(&mut self.is_announced, true);
+        if is_first {
             self.options.announce(&urls(&self.sockets));
-        } else if !self.options.silent {
-            say("reloaded");
         }
+        is_first
     }
 
-    /// Whether there is neither a service nor one that may become ready.
+    /// Reports a service that is not ready in time, once. Returns what it has reported.
+    pub fn look_for_late(&mut self) -> Option<String> {
+        let next = self.next.as_mut().filter(|next| next.is_late() && !next.is_reported)?;
+        next.is_reported = true;
+        let text = format!("the service is not ready after {READY_TIME:?}: does its `main` call `micro_smol::run`?");
+        say(&text);
+        Some(text)
+    }
+
+    /// Whether there is neither a service nor one that may soon be ready.
     pub fn are_gone(&self) -> bool {
-        self.current.is_none() && self.next.is_none()
+        self.current.is_none() && self.next.as_ref().is_none_or(Service::is_late)
     }
 
     fn retire(&mut self, service: Option<Service>) {
@@ -153,6 +172,10 @@ impl Service {
         let mut notices =
             iter::from_fn(|| self.notices.recv(&mut notice).ok().map(|length| notice[..length] == *b"READY=1"));
         notices.any(|is_ready| is_ready)
+    }
+
+    fn is_late(&self) -> bool {
+        self.start.elapsed() > READY_TIME
     }
 
     fn is_running(&mut self) -> bool {

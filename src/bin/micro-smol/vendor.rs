@@ -4,12 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lexopt::Parser;
-use micro_smol::cli::Outcome;
+use micro_smol::cli::{Outcome, print_text};
 
 use super::arguments::Arguments;
 use super::cache;
 use super::manifest::dependency;
-use super::terminal;
 
 /// The versions of the dependencies that this program was tested with.
 pub const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -77,14 +76,13 @@ const ORIGIN: &str = concat!("micro-smol ", env!("CARGO_PKG_VERSION"), " (https:
 /// `vendor [--module] [--force] DIRECTORY`: copies the library there, and prints what a manifest needs for it.
 pub fn vendor(parser: Parser) -> Outcome {
     let arguments = Arguments::new(1, &["module", "force"]).read(parser)?;
-    let [directory] = arguments.all()?;
+    let [directory] = arguments.all(["DIRECTORY"])?;
     let (files, dependencies) = match arguments.has("--module") {
         true => (module(), table("dependencies").to_owned() + "\n"),
         false => (package(), dependency("micro-smol", "path", directory)),
     };
     write(directory, &files, arguments.has("--force"))?;
-    terminal::print(&format!("# {ORIGIN}\n{dependencies}"));
-    Ok(())
+    print_text(&format!("# {ORIGIN}\n{dependencies}"))
 }
 
 /// The library as a package: its source, its licence and as much of its manifest as that needs.
@@ -149,9 +147,12 @@ pub fn write(directory: &Path, files: &Files, is_forced: bool) -> Result<(), Str
     let is_other = |path: &PathBuf| {
         !files.iter().any(|(file, _)| path.starts_with(directory.join(file.iter().next().unwrap_or_default())))
     };
-    let there = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    if let Some(path) = files.iter().find_map(differs).or_else(|| there.filter(is_other).min()).filter(|_| !is_forced) {
-        return Err(format!("{} is there already, and no copy: --force overwrites what differs", path.display()));
+    let there = || fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    if is_forced {
+    } else if let Some(path) = files.iter().find_map(differs) {
+        return Err(format!("{} is there, and differs: --force overwrites it", path.display()));
+    } else if let Some(path) = there().filter(is_other).min() {
+        return Err(format!("{} is there: name an empty directory, or give --force to keep it", path.display()));
     }
     for (path, content) in files {
         let path = directory.join(path);

@@ -55,8 +55,12 @@ async fn follow<T>(request: &BuildRequest, env_files: &[PathBuf], services: &mut
 async fn wait(services: &mut Services, inputs: &Fingerprint, mut reason: Option<Reason>) {
     let mut absence: Option<Absence> = None;
     while fingerprint::are_unchanged(inputs) {
-        reason = services.look().map(Reason::Ended).or(reason);
-        if absence.is_none() && services.are_gone() {
+        let ended = services.look().map(Reason::Ended);
+        reason = ended.or_else(|| services.look_for_late().map(Reason::Refused)).or(reason);
+        if !services.are_gone() {
+            absence = None;
+        } else if absence.is_none() {
+            services.announce();
             absence = reason.take().map(|reason| Absence::new(reason, &services.sockets, services.options.silent));
         }
         if absence.as_mut().is_some_and(|absence| absence.is_over(&services.sockets)) {

@@ -27,7 +27,7 @@ pub use super::server::{BoundListener, urls};
 use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
 use healthcheck::parse_target;
 
-/// Named here, and once, because a crate into which this source is copied has a version of its own.
+/// Named once: `vendor --module` replaces it, as a crate into which this source is copied has a version of its own.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The lines of `--help` for [`Options`].
@@ -225,7 +225,7 @@ impl Options {
         Ok(())
     }
 
-    /// The arguments that say the same.
+    /// The options as arguments, for another process.
     pub fn to_args(&self) -> Vec<OsString> {
         let mut args = Vec::new();
         let mut push = |name: &str, value: String| args.extend([name.into(), value.into()]);
@@ -258,8 +258,8 @@ impl Options {
         BoundListener::bind_all(&self.endpoints()?, self.sharing)
     }
 
-    /// Sees whether the endpoints can be opened, and closes them: not those that are inherited, which can be taken only once, nor
-    /// shared ports, where another process would miss the connections.
+    /// Checks that the endpoints can be opened, then closes them. It skips inherited sockets, which can be taken only once, and
+    /// shared ports, where another process would miss connections.
     ///
     /// # Errors
     ///
@@ -297,7 +297,8 @@ impl Options {
         };
         let server = server.with_bound(bound).limits(self.limits.clone());
         let server = self.workers.iter().fold(server, |server, workers| server.workers(workers.get()));
-        // In development, who has opened the sockets has said where they are: `--dev` starts one service after the other.
+        // In development, the process that opened the sockets has printed where they are: `--dev` starts one service after the
+        // other.
         let is_announced = *MODE == Mode::Development && matches!(self.endpoints[..], [Endpoint::Descriptor(_), ..]);
         let on_ready = |urls: &[String]| {
             if !is_announced {

@@ -91,7 +91,7 @@ where
     serve_stream(stream, Context::default(), &registration, handler, limits).or(connections.keep_deadlines()).await
 }
 
-/// Serves a peer of whom something is known.
+/// Serves HTTP/1.1 on a stream, with what the server knows about its connection.
 pub async fn serve_stream(
     stream: Stream,
     context: Context,
@@ -217,8 +217,8 @@ impl Connection<'_> {
         Payload::received(self.pipe.insert(PipeWriter::default()).reader(), length)
     }
 
-    /// Makes the response to a head that is not accepted. Nothing of it is believed but that it was a HEAD. Where the
-    /// message ends is not known, so more of it may come while the response leaves.
+    /// Makes the response to a head that is rejected. Of that head, only the method HEAD is used. The end of the message is
+    /// unknown, so more of it may come while the response leaves.
     fn reject(&mut self, rejection: Rejection) -> (ResponseContext, Response) {
         self.decoder.cut(rejection);
         let head = self.transport.last_head().cloned().unwrap_or_default();
@@ -340,7 +340,7 @@ impl Connection<'_> {
     /// Ends the connection within a message, whose reader has failed. Where its end is the end of the message, only a reset
     /// tells the peer.
     async fn cut(&mut self, head: &Head, framing: Framing, error: io::Error) -> io::Result<()> {
-        // That the peer has not sent its body is no fault of the server's.
+        // A fault of the body is the client's, and is not logged.
         if Rejection::among(&error).is_none() {
             log(format_args!("{head}: the response was cut: {error}"));
         }
@@ -386,7 +386,7 @@ impl Connection<'_> {
         poll_fn(|cx| {
             let mut room = [0; DISCARD_BYTES];
             loop {
-                // Pending would not mean that nothing has come.
+                // Pending at the end of a turn does not mean that nothing has come.
                 ready!(self.transport.registration.poll_turn(cx));
                 match self.transport.poll_read(cx, &mut room, Some(Waiting::Linger)) {
                     Poll::Ready(Ok(1..)) if self.transport.registration.now() - start < LINGER_TIME => {

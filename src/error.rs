@@ -109,8 +109,7 @@ pub fn create_error_from(status: impl IntoStatus, message: impl Display, origina
     status.into_status().map_or_else(identity, shown)
 }
 
-/// Makes a 400 that says what of a request is invalid, in the words of whoever parsed it. A fault of the body says so itself,
-/// and has a status of its own.
+/// Makes a 400 from a parser's message. A fault of the body keeps its own message and status.
 pub(super) fn invalid(part: &str, error: impl Into<Error> + Display) -> Error {
     let message = format!("Invalid {part}: {error}");
     match with_body_status(error.into()) {
@@ -174,8 +173,8 @@ pub(super) struct Rejection {
 impl Rejection {
     pub(super) const EARLY_END: Rejection = Rejection::bad("message body ends early");
     pub(super) const TOO_SLOW: Rejection = Rejection::new(StatusCode::RequestTimeout, "Body took too long");
-    pub(super) const ANSWERED: Rejection =
-        Rejection::new(StatusCode::InternalServerError, "the request has been answered");
+    pub(super) const CONNECTION_ENDED: Rejection =
+        Rejection::new(StatusCode::InternalServerError, "The connection no longer delivers the body");
 
     pub(super) const fn new(status: StatusCode, reason: &'static str) -> Self {
         Rejection { status, reason }
@@ -194,7 +193,7 @@ impl Rejection {
 impl Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
-            StatusCode::RequestTimeout => f.write_str(self.reason),
+            StatusCode::RequestTimeout | StatusCode::InternalServerError => f.write_str(self.reason),
             _ => write!(f, "Invalid body: {}", self.reason),
         }
     }
@@ -213,8 +212,8 @@ impl From<Rejection> for io::Error {
     }
 }
 
-/// Gives an error that comes from reading a body the status of that fault, in place of 500, which `?` gives, and of 422,
-/// which http-types does.
+/// Gives an error that was caused by a fault of the body the status of that fault, in place of 500, which `?` sets, and of 422,
+/// which http-types sets.
 pub(super) fn with_body_status(mut error: Error) -> Error {
     let is_default = matches!(error.status(), StatusCode::InternalServerError | StatusCode::UnprocessableEntity);
     if let Some(fault) = Rejection::among(error.as_ref()).filter(|_| is_default) {

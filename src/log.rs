@@ -35,7 +35,7 @@ enum Target {
 
 /// Lines to be written. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
 struct Log {
-    /// None if there is no thread: without it there are no workers either, which would wait.
+    /// `None` if the thread could not be started. Lines are then written directly, because no worker could be started, either.
     lines: Option<SyncSender<(Target, String)>>,
     unwritten: AtomicUsize,
     dropped: AtomicUsize,
@@ -117,7 +117,7 @@ impl RequestLog {
     }
 }
 
-/// Whether an address is none of this machine's: those can be bound.
+/// Whether an address is another machine's: only an address of this machine can be bound.
 pub fn is_elsewhere(address: IpAddr) -> bool {
     !address.is_loopback() && UdpSocket::bind((address, 0)).is_err()
 }

@@ -19,7 +19,7 @@ const DECLARED_BYTES_MAX: u64 = 64 * 1024;
 
 /// Content that comes from the connection.
 pub(super) trait Source: AsyncBufRead + Unpin + Send + Sync {
-    /// Reads content behind that in the buffer, so many bytes or more, but fewer before the end; 0 bytes at the end.
+    /// Appends at least `wanted_bytes` of content, or what is left before its end; 0 bytes at the end.
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>>;
 
     /// Notes that nobody waits for content: the time for it must not run.

@@ -97,7 +97,7 @@ impl PipeWriter {
 
 impl Drop for PipeWriter {
     fn drop(&mut self) {
-        lock(&self.0.state).end.get_or_insert(Err(Rejection::ANSWERED));
+        lock(&self.0.state).end.get_or_insert(Err(Rejection::CONNECTION_ENDED));
         self.0.reader.wake();
     }
 }

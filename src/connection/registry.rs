@@ -203,7 +203,7 @@ impl Registration<'_> {
 
     /// Ready when `time` has passed since the first call for this, or since [`progress`](Self::progress).
     ///
-    /// There is one deadline. That of a write that the peer does not take stays while something else is waited for as well.
+    /// There is one deadline. A pending write keeps its deadline while something else is awaited, too.
     pub(super) fn poll_deadline(&self, cx: &mut Context<'_>, waiting: Waiting, time: Duration) -> Poll<()> {
         let now = self.now();
         let deadline = match self.entry.deadline.get() {
@@ -223,7 +223,7 @@ impl Registration<'_> {
         self.entry.wake_later(cx)
     }
 
-    /// Notes that something has happened: if it was waited for, the time for more of it has not begun.
+    /// Clears the deadline if it is for one of these. The next wait sets a new one.
     pub(super) fn progress(&self, happened: &[Waiting]) {
         if self.entry.deadline.get().is_some_and(|(waiting, _)| happened.contains(&waiting)) {
             self.entry.deadline.set(None);

@@ -132,7 +132,7 @@ impl<'a> Transport<'a> {
         self.expectation = if self.unread().is_empty() { expectation } else { Expectation::Nothing };
     }
 
-    /// What the peer still waits for. 100 (Continue) is not written any more: the head of the final response follows.
+    /// Ends the expectation and returns it. No 100 (Continue) may follow, because the head of the final response does.
     pub(super) fn end_expectation(&mut self) -> Expectation {
         mem::replace(&mut self.expectation, Expectation::Nothing)
     }
@@ -259,7 +259,7 @@ impl<'a> Transport<'a> {
         read
     }
 
-    /// Reads past the input, which must be empty.
+    /// Reads from the stream, behind the input. Unread input stays where it is.
     pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -317,7 +317,7 @@ impl<'a> Transport<'a> {
         }
     }
 
-    /// Writes the output and `more` behind it, which is cut as it goes, and flushes.
+    /// Writes the output and then `more`, which is advanced, and flushes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, more: &mut &[u8]) -> Poll<io::Result<()>> {
         loop {
             let unwritten =
@@ -359,7 +359,7 @@ impl<'a> Transport<'a> {
         self.registration.progress(&[Waiting::Write, Waiting::Handler]);
     }
 
-    /// Notes that a response begins. If the connection ends before it does, the peer is told by a reset.
+    /// Notes that a response begins. If the connection ends before [`end_message`](Self::end_message), the peer gets a reset.
     ///
     /// Where the end of the connection is the end of the message, even the end of the process must not look like it.
     pub(super) fn begin_message(&mut self, framing: Framing) {

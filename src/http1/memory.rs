@@ -16,8 +16,10 @@ const PREPARED_BYTES_MAX: usize = 512 * 1024;
 /// The least memory of a buffer.
 const BUFFER_BYTES_MIN: usize = 1024;
 
-/// Memory above this size is freed, and so is what exceeds this number.
+/// Larger memory is freed, not kept.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most buffers that a thread keeps.
 const KEPT_MAX: usize = 16;
 
 /// What a buffer grows by at most, unless more is wanted: new memory is zeroed at once.
@@ -63,7 +65,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Makes memory for so many bytes if there is none, but no more than is worth to be made before they have come.
+    /// Makes memory for `wanted` bytes if there is none, at most [`PREPARED_BYTES_MAX`].
     pub fn prepare(&mut self, wanted: usize) {
         if self.bytes.is_empty() {
             let wanted = wanted.clamp(BUFFER_BYTES_MIN, PREPARED_BYTES_MAX);

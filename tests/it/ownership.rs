@@ -237,7 +237,7 @@ fn a_body_that_is_kept_does_not_keep_the_connection() {
         let mut bodies = kept.lock().unwrap();
         assert_eq!(bodies.len(), 20);
         let error = smol::block_on(bodies[0].read_to_end(&mut Vec::new())).unwrap_err();
-        assert_eq!(error.to_string(), "Invalid body: the request has been answered");
+        assert_eq!(error.to_string(), "The connection no longer delivers the body");
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::terminal::say;
 
-/// How long a service that has ended stays so, whatever is asked: one that ends at each request must not be started for each.
+/// How long no request restarts a service that has ended, so that one that ends on each request is not started for each.
 const ENDED_TIME: Duration = Duration::from_secs(1);
 
 /// How long a client may take to read the reason when there is a service again.

@@ -71,7 +71,7 @@ impl BuildRequest {
             return Ok(record);
         }
         let _lock = self.lock().await?;
-        // Whom we waited for may have compiled it.
+        // The process that held the lock may have compiled it.
         if let Some(record) = self.current() {
             return Ok(record);
         }
@@ -105,8 +105,7 @@ impl BuildRequest {
         cache::write(&self.record(), "null")
     }
 
-    /// What cargo tells about the package and all dependencies on a platform, and about what it has compiled, be it without the
-    /// entry.
+    /// Returns cargo's metadata for one platform, and the messages of a compilation. The entry itself need not compile.
     pub fn explore(&self, platform: &str) -> Result<(Value, Vec<Value>), String> {
         let explored = async {
             let _lock = self.lock().await?;
@@ -130,7 +129,7 @@ impl BuildRequest {
         if self.path.is_dir() { self.path.join(name) } else { self.path.with_file_name(name) }
     }
 
-    /// Says what is compiled for the first time, and how long that took, to who sees no progress bar.
+    /// Reports the start and the time of a first compilation if stderr is not a terminal, where cargo shows its progress.
     async fn telling<T, E>(&self, compile: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         if self.is_silent || io::stderr().is_terminal() || self.record().exists() {
             return compile.await;
@@ -228,7 +227,7 @@ impl BuildError {
         BuildError { message, diagnostic: errors.find_map(cargo::rendered).map(str::to_owned) }
     }
 
-    /// What to say to who does not see the terminal.
+    /// The message for a client, without terminal colours.
     pub fn plain(&self) -> String {
         let text = self.diagnostic.as_ref().unwrap_or(&self.message);
         // A colour is ESC [ numbers m.

@@ -31,7 +31,7 @@ const TARGET_DEPTH: usize = 3;
 /// The directory of the cache.
 pub fn directory() -> PathBuf {
     let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    // Who has no home is refused when something is to be written.
+    // Without a home directory, the first write fails and reports it.
     let default = || env::home_dir().unwrap_or_else(|| "/".into()).join(".cache");
     named.unwrap_or_else(default).join("micro-smol")
 }
@@ -41,7 +41,8 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     if fs::read(path).is_ok_and(|old| old == content.as_ref()) {
         return Ok(());
     }
-    // By way of another file: nobody sees a half, and a link to a user's file is replaced, not followed.
+    // It is written to another file and renamed: no reader sees half a file, and a link to a user's file is replaced, not
+    // followed.
     let unfinished = directory().join(format!("unfinished-{}", process::id()));
     let written = || {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -75,7 +76,7 @@ pub fn key(value: impl Hash) -> String {
     format!("{:08x}", hasher.finish() >> 32)
 }
 
-/// Keeps every other process from writing until the file is dropped; `purpose` is what these are told to wait for.
+/// Locks the cache until the file is dropped. Other processes wait, and print `purpose`.
 pub fn lock(purpose: &str) -> Result<File, String> {
     let path = directory().join(LOCK);
     let locked = || {
@@ -135,7 +136,7 @@ fn unused_for(entry: &Path) -> Duration {
     modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()
 }
 
-/// An entry, behind what was compiled for it.
+/// The files that were compiled for an entry, then the entry.
 fn parts(entry: &Path) -> Vec<PathBuf> {
     let name = entry.file_name().unwrap_or_default().as_encoded_bytes();
     let is_its_own = |path: &PathBuf| path.file_name().is_some_and(|own| own.as_encoded_bytes().starts_with(name));
@@ -164,7 +165,7 @@ pub fn size(paths: &[PathBuf]) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// What is in a directory, and in those that are so deep in it, behind what is in them.
+/// The paths below a directory, `depth` levels down. The content of a directory precedes it.
 fn below(directory: &Path, depth: usize) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

@@ -56,8 +56,8 @@ pub fn message_format() -> [&'static str; 2] {
     ["--message-format", if is_coloured() { "json-diagnostic-rendered-ansi" } else { "json" }]
 }
 
-/// Has rustc compile, and shows what it says, in other words, as soon as it has said it; whether it has, and what it said. Cargo is
-/// killed if the future is dropped.
+/// Runs cargo and hands each message of rustc, after `reworded`, to `show`. Returns whether cargo succeeded, and all messages.
+/// Cargo is killed if the future is dropped.
 pub async fn compile(
     command: Command,
     reworded: impl Fn(&str) -> String,

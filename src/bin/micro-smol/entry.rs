@@ -36,7 +36,7 @@ pub fn locate(named: &Path) -> Result<PathBuf, String> {
     named.canonicalize().map_err(|error| format!("cannot serve {}: {error}; {}", named.display(), advice()))
 }
 
-/// The Rust file in the place of one that is not there: one of a similar name, or the only one.
+/// The Rust file that was probably meant: one with a similar name, or the only one in the directory.
 fn meant(named: &Path) -> Option<String> {
     let directory = named.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let names = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -170,7 +170,7 @@ fn dependencies(package: &Value, path: &Path) -> Result<String, String> {
     Ok(micro_smol + if library(package).is_some() { &itself } else { "" })
 }
 
-/// From a requirement that a version like ours meets: of others we do not know the options.
+/// A dependency by version. The requirement of another minor version is refused, because its options may differ.
 fn version_dependency(requirement: &str) -> Result<String, String> {
     const OURS: &str = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
     let wanted = requirement.trim_start_matches(['^', '=', '~', '>', ' ']);
@@ -187,7 +187,8 @@ fn git_dependency(url: &str) -> String {
     dependency("micro-smol", "git", url) + &reference.unwrap_or_default()
 }
 
-/// A call that serves the handler whose name stands behind this space, with a hint for who sees it in a message of rustc.
+/// A call that serves the handler, after as much blank space as precedes the handler's name. Its comment names a page for readers
+/// of rustc's message.
 fn call(blank: &str, handler: &str, page: &str) -> String {
     const RUN: &str = "run(";
     let blank = blank.strip_suffix(&" ".repeat(RUN.len())).unwrap_or(blank);

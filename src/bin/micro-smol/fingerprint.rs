@@ -29,7 +29,7 @@ pub fn are_unchanged(inputs: &Fingerprint) -> bool {
     inputs.iter().all(|(path, time)| changed(path) == *time)
 }
 
-/// What may have to do with a build that has not been: what is known of the last one, and the code beside that.
+/// The files to watch after a failed build: the sources of the last build, and the code beside them.
 pub fn watch_set(known: Option<Build>, entry: &Path) -> Fingerprint {
     let (program, known) = known.unwrap_or_default();
     let is_setting = |path: &Path| SETTINGS.iter().any(|name| path.ends_with(name));
@@ -45,7 +45,7 @@ pub fn watch_set(known: Option<Build>, entry: &Path) -> Fingerprint {
     with_times(with_settings(paths))
 }
 
-/// The directory that is, or has, code; none if it is hidden, or where cargo puts what it makes.
+/// The directory of a source file, or a directory that may have code. `None` if it is hidden or the target directory of cargo.
 fn code_directory(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy();
     match path.extension() {
@@ -63,10 +63,10 @@ pub fn listed(program: &Path) -> Vec<PathBuf> {
     files.map(|file| file.replace('\0', " ").into()).collect()
 }
 
-/// What an executable was made of, and who told cargo how.
+/// The files that an executable was built from, and the settings files of cargo.
 pub fn of(program: &Path, entry: &Path, sources: Vec<PathBuf>) -> Fingerprint {
     let paths = sources.into_iter().chain([entry.to_owned()]).collect();
-    // With another version of this program, all may be another.
+    // Another version of this program may generate another package.
     with_times(with_settings(paths).into_iter().chain([program.to_owned()]).chain(env::current_exe()))
 }
 

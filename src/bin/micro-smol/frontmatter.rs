@@ -73,8 +73,8 @@ impl Source {
         self.code.lines().filter_map(|line| line.split("//").next()).any(is_main)
     }
 
-    /// As much blank space as there is text before the name of what may be a public handler, outside of `//` comments. If
-    /// it is none, rustc says so.
+    /// The text before the name of a possible public handler, with all but line ends replaced by spaces; `//` comments do not
+    /// count. If the name is not a handler, rustc reports it.
     pub fn blank_before_handler(&self) -> Option<String> {
         let lines: Vec<&str> = self.code.lines().filter_map(|line| line.split("//").next()).collect();
         let code = lines.join("\n");

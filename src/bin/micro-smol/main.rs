@@ -56,7 +56,7 @@ const MORE_OPTIONS_HELP: &str = "    -d, --dev           rebuild and restart on 
     -h, --help, -V, --version                  behind a command: what that does
 ";
 
-/// Obeys what follows the name of a command.
+/// Runs a command with the arguments after its name.
 type Command = fn(Parser) -> Outcome;
 
 /// All commands; without one, an entry is served.
@@ -143,11 +143,13 @@ fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
     Err(lexopt::Error::from(format!("invalid option '{option}'{advice}")).into())
 }
 
-/// Returns when it has failed or watched: else this process has become the service, so that signals arrive where they should.
+/// Compiles and serves. It returns if that fails or when `--dev` ends; otherwise this process becomes the service, so that the
+/// service gets the signals.
 fn serve(mut args: Vec<OsString>) -> Outcome {
     let env_files = env_file::take(&mut args)?;
     let variables = env_file::read(&env_files)?;
-    // The sockets are opened here, and options that follow say otherwise.
+    // `PORT` and `HOST` of a file become options, because this process opens or checks the sockets. Options that follow override
+    // them.
     let option = |name: &str| [("PORT", "--port"), ("HOST", "--host")].into_iter().find(|known| known.0 == name);
     let given = variables.iter().filter(|(_, value)| !value.is_empty());
     let places = given.filter_map(|(name, value)| Some([option(name)?.1.into(), value.into()]));

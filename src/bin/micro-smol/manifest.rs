@@ -31,13 +31,13 @@ pub fn dependency(name: &str, key: &str, value: impl AsRef<Path>) -> String {
     format!("[dependencies.{name}]\n{key} = {}\n", quoted(value))
 }
 
-/// A string as TOML has it, which is as JSON has it.
+/// A TOML string. Its escapes are those of JSON.
 pub fn quoted(text: impl AsRef<Path>) -> String {
     Value::from(text.as_ref().to_string_lossy()).to_string()
 }
 
-/// The frontmatter of a file without what it says of the package, and with the place of each path; and what it says, with
-/// a name and, unless micro-smol is named, dependencies.
+/// Splits a frontmatter in two: all tables but `[package]`, with each path resolved by `place`; and `[package]` with the name,
+/// followed by `dependencies` unless micro-smol is named.
 pub fn complete(
     frontmatter: &str,
     place: impl Fn(&Path) -> PathBuf,
@@ -77,7 +77,7 @@ pub fn complete(
     Ok((manifest, package + if has("dependencies.micro-smol") { "" } else { dependencies }))
 }
 
-/// What each line says something about: its key, after the name of its table.
+/// The full key of each line, as in `table.key`.
 pub fn keys(manifest: &str) -> Vec<String> {
     let mut table = String::new();
     let mut key = |line: String| match line.strip_prefix('[') {

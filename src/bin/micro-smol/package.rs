@@ -21,10 +21,11 @@ use super::entry::Entry;
 use super::frontmatter::refusal;
 use super::manifest::{complete, keys, locked, quoted};
 
-/// The directory that stands for `/`, by a name that no message has for another reason.
+/// The directory that stands for `/`. Its name is unusual because it is replaced in rustc's messages.
 const COPY: &str = "micro-smol-copy";
 
-/// The directory that stands for `/` where it has the call that serves. To rustc, two files of one name were one file.
+/// The directory that stands for `/` for the call that serves. It is another one, because rustc takes two files of one name for
+/// one file.
 const CALL: &str = "micro-smol-call";
 
 /// Options of rustc. Nobody else uses a service's types: they need not be public because the handler is.
@@ -44,7 +45,7 @@ pub fn generate(entry: &Entry, package: &Path) -> Result<(), String> {
     let (frontmatter, manifest) = completed.map_err(|fault| refusal(&entry.file, fault))?;
     let root = copy(Path::new(""), &entry.file);
     let bin = format!("[[bin]]\nname = {name:?}\npath = {}\n[workspace]\n", quoted(&root));
-    // Half the space, and all that a backtrace shows.
+    // Line tables take half the space, and a backtrace needs no more.
     let is_set = keys(&frontmatter).iter().any(|key| key.starts_with("profile.dev"));
     let profile = if is_set { "" } else { "[profile.dev]\ndebug = \"line-tables-only\"\n" };
     cache::write(&package.join("Cargo.toml"), frontmatter + &manifest + &bin + profile)?;
@@ -57,7 +58,7 @@ pub fn generate(entry: &Entry, package: &Path) -> Result<(), String> {
     link(entry, package)
 }
 
-/// The code with a `main`, which is its own, or in one more line.
+/// The code, with one more line for a `main` if it has none.
 fn program(entry: &Entry, package: &Path) -> Result<String, String> {
     let Some((file, call)) = &entry.call else { return Ok(entry.source.code.clone()) };
     let path = place(&package.join(CALL), file);
@@ -83,7 +84,7 @@ pub fn original(path: PathBuf, package: &Path) -> PathBuf {
     stands_for.next().map_or(path.clone(), |path| Path::new("/").join(path))
 }
 
-/// Readable, and no other entry's, because all share a target directory.
+/// A readable name that is unique to the path, because all packages share a target directory.
 pub fn name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let letters: String = stem.chars().filter(char::is_ascii_alphabetic).collect();

@@ -147,8 +147,8 @@ impl Services {
         self.retired.extend(service);
     }
 
-    /// Hands a signal on to those that serve, and each other signal to all, until all have ended. A terminal has signalled
-    /// them, too: signals that come together are one.
+    /// Sends a signal to the running services, and each later signal to all, until all have ended. A terminal signals them, too;
+    /// a service counts signals that come together as one.
     pub async fn end(mut self, signal: Signal, signals: &mut Signals) {
         self.sockets.clear();
         let serving = self.current.take().into_iter().chain(self.next.take());
@@ -206,7 +206,7 @@ impl PrivateDirectory {
 
 impl Drop for PrivateDirectory {
     fn drop(&mut self) {
-        // It is in the directory for what may be lost.
+        // If this fails, it remains in the temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 /// Moves to the start of the line and erases it: a progress bar of cargo may stand there.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Prints a line of ours on stderr.
+/// Prints a line on stderr, after `micro-smol: `.
 pub fn say(line: impl Display) {
     show(&format!("micro-smol: {line}\n"));
 }

@@ -1,5 +1,6 @@
 //! The life of a worker: it accepts connections until it is told to stop, then lets them end.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
@@ -7,12 +8,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
-use futures_lite::future::{pending, poll_once, yield_now};
+use futures_lite::future::{pending, poll_once};
 use smol::LocalExecutor;
 use smol::channel::Receiver;
 use smol::lock::{Barrier, Semaphore};
@@ -54,19 +55,35 @@ pub(super) struct Shared {
 
 /// Serves with a reactor and an executor of its own; returns how many connections were cut.
 pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io::Result<usize> {
-    let (reactor, connections, executor) = (Reactor::new()?, Connections::default(), LocalExecutor::new());
-    let worker = Worker { shared, reactor: &reactor, connections: &connections, executor: &executor };
+    let (reactor, connections, has_accepted) = (Reactor::new()?, Connections::default(), Cell::new(false));
+    let executor = LocalExecutor::new();
+    let worker = Worker {
+        shared,
+        reactor: &reactor,
+        connections: &connections,
+        executor: &executor,
+        has_accepted: &has_accepted,
+    };
     let mut serving = pin!(worker.serve(listeners));
     let mut tick = pin!(executor.tick());
     let mut served = Ok(0);
+    let mut is_done = |cx: &mut TaskContext<'_>| {
+        has_accepted.set(false);
+        serving.as_mut().poll(cx).map(|outcome| served = outcome).is_ready()
+    };
     reactor.run(&connections, |cx| {
-        if let Poll::Ready(outcome) = serving.as_mut().poll(cx) {
-            served = outcome;
+        if is_done(cx) {
             return Turn::Done;
         }
         for _ in 0..TURN_TASKS {
             match tick.as_mut().poll(cx) {
                 Poll::Ready(()) => tick.set(executor.tick()),
+                // The tasks wait, so the next connection is accepted; the kernel need not be asked for events in between.
+                Poll::Pending if has_accepted.get() => {
+                    if is_done(cx) {
+                        return Turn::Done;
+                    }
+                }
                 Poll::Pending => return Turn::Idle,
             }
             if connections.is_turn_over() {
@@ -83,6 +100,8 @@ struct Worker<'a, 'e> {
     reactor: &'e Reactor,
     connections: &'e Connections,
     executor: &'a LocalExecutor<'e>,
+    /// Whether to ask for another connection without an event.
+    has_accepted: &'e Cell<bool>,
 }
 
 impl Worker<'_, '_> {
@@ -144,8 +163,10 @@ impl Worker<'_, '_> {
                     Timer::after(ACCEPT_PAUSE).await;
                 }
             }
-            // One at a time, so that the other workers get their share.
-            yield_now().await;
+            // One at a time, so that the other workers get their share. This is polled again when the tasks wait.
+            self.has_accepted.set(true);
+            let mut has_yielded = false;
+            poll_fn(|_| if mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }).await;
         }
     }
 

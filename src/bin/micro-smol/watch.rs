@@ -18,7 +18,10 @@ use super::services::Services;
 use super::terminal::say;
 
 /// How often we look: often enough to seem immediate, and too seldom to cost anything.
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long an editor may take to write a file. If it takes longer, the rest is another change.
+const WRITE_TIME: Duration = Duration::from_millis(10);
 
 /// Serves until SIGINT or SIGTERM.
 pub fn watch(request: &BuildRequest, env_files: &[PathBuf], options: &Options) -> io::Result<()> {
@@ -68,6 +71,5 @@ async fn wait(services: &mut Services, inputs: &Fingerprint, mut reason: Option<
         }
         Timer::after(TICK).await;
     }
-    // An editor may not be done with it.
-    Timer::after(TICK).await;
+    Timer::after(WRITE_TIME).await;
 }

@@ -150,12 +150,12 @@ pub fn logged(handler: Box<dyn Handler>) -> impl Handler {
     async move |req: Request| {
         let start = Instant::now();
         let (method, path, query) = (req.method(), req.path(), req.query_string());
-        let asked = format!("{method} {path}{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
+        let request = format!("{method} {path}{}{}", if query.is_some() { "?" } else { "" }, query.unwrap_or_default());
         let peer = req.peer_addr().map(|peer| peer.ip()).filter(|ip| is_elsewhere(*ip));
         let response = respond(&handler, req).await;
         let size = response.len().map_or(String::new(), |size| format!(" {size} B"));
         let from = peer.map_or(String::new(), |peer| format!(" from {peer}"));
-        log.log(&asked, response.status().into(), format_args!("{size} in {:.1?}{from}", start.elapsed()));
+        log.log(&request, response.status().into(), format_args!("{size} in {:.1?}{from}", start.elapsed()));
         response
     }
 }

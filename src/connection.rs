@@ -164,7 +164,7 @@ impl Connection<'_> {
         ready!(self.transport.registration.poll_turn(cx));
         let transport = &mut self.transport;
         if transport.output_bytes() > BATCH_BYTES {
-            ready!(transport.poll_send(cx, &mut &[][..]))?;
+            ready!(transport.poll_flush(cx))?;
         }
         loop {
             match transport.take_head() {
@@ -172,7 +172,7 @@ impl Connection<'_> {
                 taken => return Poll::Ready(Ok(taken.transpose())),
             }
             // The next request has not come, so the responses to those before it leave now.
-            ready!(transport.poll_send(cx, &mut &[][..]))?;
+            ready!(transport.poll_flush(cx))?;
             let waiting = if transport.unread().is_empty() { waiting } else { Waiting::Head };
             let rejection = match transport.poll_fill(cx, Some(waiting)) {
                 Poll::Pending => return self.transport.registration.poll_ending(cx).map(|()| Ok(None)),
@@ -192,7 +192,7 @@ impl Connection<'_> {
     fn accept(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
         let (framing, expectation) = (http1::framing(&head)?, http1::expectation(&head)?);
         let (method, version, persistence) = (head.method, head.version, http1::persistence(&head));
-        self.transport.registration.count(REQUEST_BYTES);
+        self.transport.registration.charge(REQUEST_BYTES);
         self.transport.registration.progress(&[Waiting::Request, Waiting::Head]);
         let payload = self.begin_body(framing, expectation);
         let request = Request::received(head, self.context.clone(), payload);
@@ -236,7 +236,7 @@ impl Connection<'_> {
                 if let Poll::Ready(output) = poll(cx) {
                     return Poll::Ready(Ok(output));
                 }
-                if let Poll::Ready(Err(error)) = self.transport.poll_send(cx, &mut &[][..]) {
+                if let Poll::Ready(Err(error)) = self.transport.poll_flush(cx) {
                     return Poll::Ready(Err(error));
                 }
                 ready!(self.poll_receive(cx))?;
@@ -420,7 +420,7 @@ fn poll_fill_chunk(
             (Poll::Ready(0), _) => return Poll::Ready(Ok(More::Ends)),
             (Poll::Ready(count), _) => {
                 chunk.fill(count).map_err(io::Error::other)?;
-                registration.count(0);
+                registration.charge(0);
             }
             (Poll::Pending, Some(more)) => return Poll::Ready(Ok(more)),
             (Poll::Pending, None) => return Poll::Pending,

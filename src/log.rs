@@ -100,8 +100,8 @@ impl RequestLog {
         RequestLog { utc_offset: (zone / 100 * 60 + zone % 100) * 60, is_coloured: is_coloured() }
     }
 
-    /// Prints what was asked, the status, in its colour on a terminal, and what else is to be said of the response.
-    pub(super) fn log(&self, asked: &str, status: u16, rest: impl Display) {
+    /// Prints a request, the status, in its colour on a terminal, and what else is to be said of the response.
+    pub(super) fn log(&self, request: &str, status: u16, rest: impl Display) {
         let utc = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let second = i64::try_from(utc).unwrap_or(0) + self.utc_offset;
         let (hours, minutes, seconds) = (second / 3600 % 24, second / 60 % 60, second % 60);
@@ -112,8 +112,8 @@ impl RequestLog {
             500.. => 31,
         };
         let status = if self.is_coloured { format!("\x1b[{colour}m{status}\x1b[0m") } else { status.to_string() };
-        let asked = escaped(asked);
-        write_escaped(Target::Stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {asked} {status}{rest}"));
+        let request = escaped(request);
+        write_escaped(Target::Stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {request} {status}{rest}"));
     }
 }
 

@@ -18,7 +18,7 @@ use super::limits::Limit;
 const DECLARED_BYTES_MAX: u64 = 64 * 1024;
 
 /// Content that comes from the connection.
-pub(super) trait Source: AsyncBufRead + Unpin + Send + Sync {
+pub(super) trait ContentSource: AsyncBufRead + Unpin + Send + Sync {
     /// Appends at least `wanted_bytes` of content, or what is left before its end; 0 bytes at the end.
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>>;
 
@@ -47,7 +47,7 @@ struct State {
 
 enum Rest {
     None,
-    Received(Box<dyn Source>),
+    Received(Box<dyn ContentSource>),
     /// A body that a wrapper or a test has set.
     Set(Body),
 }
@@ -73,7 +73,7 @@ impl Payload {
         Payload::Unread(Box::new(Unread { declared, state }))
     }
 
-    pub(super) fn received(source: impl Source + 'static, declared: Option<u64>) -> Self {
+    pub(super) fn received(source: impl ContentSource + 'static, declared: Option<u64>) -> Self {
         Payload::unread(declared, Rest::Received(Box::new(source)))
     }
 

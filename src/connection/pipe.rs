@@ -14,7 +14,7 @@ use futures_lite::{AsyncBufRead, AsyncRead};
 
 use super::super::error::Rejection;
 use super::super::http1::{Buffer, More};
-use super::super::payload::Source;
+use super::super::payload::ContentSource;
 
 #[derive(Default)]
 struct Shared {
@@ -134,7 +134,7 @@ fn poll_take(shared: &Shared, cx: &mut Context<'_>, to: &mut Buffer, wanted_byte
     Poll::Ready(Ok(count))
 }
 
-impl Source for PipeReader {
+impl ContentSource for PipeReader {
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
         poll_take(&self.shared, cx, to, wanted_bytes)
     }

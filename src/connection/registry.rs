@@ -46,7 +46,7 @@ pub struct Connections {
     /// No deadline is before this.
     next_deadline: Cell<Option<Instant>>,
     /// Wakes whoever waits for the last connection to end.
-    drained: Cell<Option<Waker>>,
+    empty_waker: Cell<Option<Waker>>,
     /// What is left of the turn of the connection that is polled, or was polled last.
     turn_bytes: Cell<usize>,
     /// The time of a simulation, in place of the system's.
@@ -166,7 +166,7 @@ impl Connections {
 
     async fn emptied(&self) {
         poll_fn(|cx| {
-            self.drained.set(Some(cx.waker().clone()));
+            self.empty_waker.set(Some(cx.waker().clone()));
             if self.open.borrow().is_empty() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await
@@ -196,7 +196,7 @@ impl Registration<'_> {
     }
 
     /// Counts a step that has moved so many bytes.
-    pub(super) fn count(&self, bytes: usize) {
+    pub(super) fn charge(&self, bytes: usize) {
         let left = &self.connections.turn_bytes;
         left.set(left.get().saturating_sub(bytes.max(STEP_BYTES)));
     }
@@ -258,6 +258,6 @@ impl Entry {
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
         self.connections.open.borrow_mut().try_remove(self.key);
-        self.connections.drained.take().into_iter().for_each(Waker::wake);
+        self.connections.empty_waker.take().into_iter().for_each(Waker::wake);
     }
 }

@@ -161,7 +161,7 @@ impl<'a> Transport<'a> {
             if self.expectation == Expectation::Continue {
                 self.write_continue();
                 // Output that the peer does not take must not keep the rest of its request from being read.
-                if let Poll::Ready(Err(error)) = self.poll_send(cx, &mut &[][..]) {
+                if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
                     return Poll::Ready(Err(error));
                 }
             }
@@ -189,7 +189,7 @@ impl<'a> Transport<'a> {
             buffer.append(self.unread().get(..count).unwrap_or_default(), count);
             self.consume(count);
             decoder.took_content(count);
-            self.registration.count(0);
+            self.registration.charge(0);
         }
     }
 
@@ -272,7 +272,7 @@ impl<'a> Transport<'a> {
         ready!(self.registration.poll_turn(cx));
         match Pin::new(&mut self.stream).poll_read(cx, room)? {
             Poll::Ready(count) => {
-                self.registration.count(count);
+                self.registration.charge(count);
                 self.is_ended = count == 0;
                 // A stream that claims more than it was given room for has given that much.
                 Poll::Ready(Ok(count.min(room.len())))
@@ -336,7 +336,7 @@ impl<'a> Transport<'a> {
                 Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(count) => count,
             };
-            self.registration.count(count);
+            self.registration.charge(count);
             self.note_written();
             self.is_flushed = false;
             let of_output = count.min(unwritten_bytes);
@@ -353,6 +353,11 @@ impl<'a> Transport<'a> {
             self.is_flushed = true;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes the output and flushes.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(cx, &mut &[][..])
     }
 
     fn note_written(&self) {

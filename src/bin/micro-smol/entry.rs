@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use micro_smol::serde_json::Value;
 
 use super::arguments::nearest;
-use super::frontmatter::{HANDLER, Source, refusal};
+use super::frontmatter::{HANDLER, RustFile, refusal};
 use super::manifest::{dependency, quoted};
 use super::{cache, cargo, vendor};
 
@@ -17,7 +17,7 @@ pub struct Entry {
     pub path: PathBuf,
     /// The file that is compiled; it exists only in name where a package's library has the handler.
     pub file: PathBuf,
-    pub source: Source,
+    pub source: RustFile,
     /// What is to be its `main`, if it has none: the file that has the handler, and a call in the same line and column.
     pub call: Option<(PathBuf, String)>,
     /// The tables of a manifest that name micro-smol and, of a package, its library.
@@ -77,7 +77,7 @@ impl Entry {
             let (valid, _) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
             format!("{name}:{}: this is not UTF-8", 1 + valid.iter().filter(|byte| **byte == b'\n').count())
         })?;
-        let source = Source::split(&text).map_err(|fault| refusal(&file, fault))?;
+        let source = RustFile::split(&text).map_err(|fault| refusal(&file, fault))?;
         let (has_main, blank) = (source.has_main(), source.blank_before_handler());
         if !has_main && blank.is_none() {
             let functions = source.code.split("fn ").skip(1).filter_map(|function| function.split(['(', '<']).next());
@@ -103,7 +103,7 @@ impl Entry {
         let mut entry = match (package["metadata"]["micro-smol"]["main"].as_str(), library(package)) {
             (Some(main), _) => Entry::of_file(path.join(main))?,
             (None, Some(library)) => {
-                Entry::new(path.join("(generated).rs"), Source::default(), Some(call_of_library(library)))?
+                Entry::new(path.join("(generated).rs"), RustFile::default(), Some(call_of_library(library)))?
             }
             (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
         };
@@ -118,7 +118,7 @@ impl Entry {
     }
 
     /// With the library and the lock file that this program carries.
-    fn new(file: PathBuf, source: Source, call: Option<(PathBuf, String)>) -> Result<Self, String> {
+    fn new(file: PathBuf, source: RustFile, call: Option<(PathBuf, String)>) -> Result<Self, String> {
         let cache = cache::directory();
         let dependencies = dependency("micro-smol", "path", vendor::unpack(&cache)?);
         let (lock, target_directory) = (vendor::LOCK.to_owned(), cache.join("target"));
@@ -148,7 +148,7 @@ fn library(package: &Value) -> Option<&Value> {
 /// What serves a library's handler, where the library seems to have it.
 fn call_of_library(library: &Value) -> (PathBuf, String) {
     let file = PathBuf::from(text(&library["src_path"]));
-    let source = fs::read_to_string(&file).ok().and_then(|text| Source::split(&text).ok()).unwrap_or_default();
+    let source = fs::read_to_string(&file).ok().and_then(|text| RustFile::split(&text).ok()).unwrap_or_default();
     let blank = source.blank_before_handler().unwrap_or_default();
     (file, call(&blank, &format!("{}::handler", text(&library["name"])), "no-handler"))
 }

@@ -15,21 +15,21 @@ pub fn refusal(file: &Path, (line, fault): LineError) -> String {
 
 /// A file, in two texts whose lines have the numbers that they have in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct RustFile {
     /// The line in which the frontmatter begins, where there is one.
     pub opening: Option<usize>,
     pub manifest: String,
     pub code: String,
 }
 
-impl Source {
+impl RustFile {
     /// Takes the frontmatter off: after a `#!` line and blank ones, up to a fence as long as its first (RFC 3502).
     pub fn split(text: &str) -> Result<Self, LineError> {
         // As rustc does with a byte order mark.
         let text = text.trim_start_matches('\u{feff}');
         let mut lines = behind_shebang(text).skip_while(|(_, line)| line.trim().is_empty());
         let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with('-')) else {
-            return Ok(Source::of_comment(text));
+            return Ok(RustFile::of_comment(text));
         };
         let infostring = line.trim_start_matches('-');
         let fence = &line[..line.len() - infostring.len()];
@@ -52,7 +52,7 @@ impl Source {
         let blank = |count| "\n".repeat(count);
         let lines = |from, to| text.split_inclusive('\n').take(to).skip(from).collect::<String>();
         let manifest = blank(opening) + &lines(opening, closing - 1);
-        Ok(Source { opening: Some(opening), manifest, code: blank(closing) + &lines(closing, usize::MAX) })
+        Ok(RustFile { opening: Some(opening), manifest, code: blank(closing) + &lines(closing, usize::MAX) })
     }
 
     /// Takes the manifest from where rust-script has it: a block of the comment that the file begins with.
@@ -65,7 +65,7 @@ impl Source {
         let lines = text.lines().skip(opening.unwrap_or(usize::MAX)).map_while(comment);
         let lines = lines.take_while(|line| line.trim_end() != "```").map(|line| line + "\n");
         let manifest = "\n".repeat(opening.unwrap_or(0)) + &lines.collect::<String>();
-        Source { opening, manifest, code: text.to_owned() }
+        RustFile { opening, manifest, code: text.to_owned() }
     }
 
     /// Whether it has a `main` at the beginning of a line, where rustfmt has it: others are in a string or a module.
@@ -127,8 +127,8 @@ mod tests {
             ("---\r\na\r\n---\r\nb\r\n", (Some(1), "\na\r\n", "\n\n\nb\r\n")),
         ];
         for (text, (opening, manifest, code)) in cases {
-            let expected = Source { opening, manifest: manifest.to_owned(), code: code.to_owned() };
-            assert_eq!(Source::split(text), Ok(expected), "{text:?}");
+            let expected = RustFile { opening, manifest: manifest.to_owned(), code: code.to_owned() };
+            assert_eq!(RustFile::split(text), Ok(expected), "{text:?}");
         }
     }
 
@@ -142,8 +142,8 @@ mod tests {
             ("a\n//! ```cargo\n//! [a]\n//! ```\n", (None, "")),
         ];
         for (text, (opening, manifest)) in cases {
-            let expected = Source { opening, manifest: manifest.to_owned(), code: text.to_owned() };
-            assert_eq!(Source::split(text), Ok(expected), "{text:?}");
+            let expected = RustFile { opening, manifest: manifest.to_owned(), code: text.to_owned() };
+            assert_eq!(RustFile::split(text), Ok(expected), "{text:?}");
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             ("---\n---\n\n---\n---\n", (4, "a second frontmatter: put all into the first")),
         ];
         for (text, (line, fault)) in cases {
-            assert_eq!(Source::split(text), Err((line, fault.to_owned())), "{text:?}");
+            assert_eq!(RustFile::split(text), Err((line, fault.to_owned())), "{text:?}");
         }
     }
 
@@ -189,14 +189,14 @@ mod tests {
             ("pub use a::b;\nuse c::handler;", None),
         ];
         for (code, expected) in cases {
-            let source = Source { code: code.to_owned(), ..Source::default() };
+            let source = RustFile { code: code.to_owned(), ..RustFile::default() };
             assert!(!source.has_main(), "{code:?}");
             assert_eq!(source.blank_before_handler(), expected, "{code:?}");
         }
         for code in
             ["fn main() {}", "pub fn main () {}", "async fn main() {}", "pub async fn handler(_: R) {}\nfn main() {}"]
         {
-            assert!(Source { code: code.to_owned(), ..Source::default() }.has_main(), "{code:?}");
+            assert!(RustFile { code: code.to_owned(), ..RustFile::default() }.has_main(), "{code:?}");
         }
     }
 }

@@ -251,21 +251,21 @@ impl State {
     }
 }
 
-/// One direction of a socket: ready, unless a call has drained it since the kernel last spoke of it.
+/// One direction of a socket: ready, unless a call has exhausted it since the kernel last spoke of it.
 #[derive(Default)]
 struct Readiness {
-    is_drained: AtomicBool,
+    is_exhausted: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Readiness {
     fn set_ready(&self) {
-        self.is_drained.store(false, Ordering::Release);
+        self.is_exhausted.store(false, Ordering::Release);
         self.waker.wake();
     }
 
     fn is_ready(&self) -> bool {
-        !self.is_drained.load(Ordering::Acquire)
+        !self.is_exhausted.load(Ordering::Acquire)
     }
 
     /// Ready when a condition holds that an event can make true.
@@ -304,13 +304,13 @@ impl IoSource {
         }
         loop {
             // Stored before the call, so that an event that comes meanwhile, on another thread, is not forgotten.
-            readiness.is_drained.store(true, Ordering::Release);
+            readiness.is_exhausted.store(true, Ordering::Release);
             match call(&self.0.fd) {
                 Err(Errno::WOULDBLOCK) => ready!(readiness.poll_until(cx, || readiness.is_ready())),
                 Err(Errno::INTR) => {}
                 Ok((value, Next::Exhausted)) if !self.0.has_seen(ENDED) => return Poll::Ready(Ok(value)),
                 done => {
-                    readiness.is_drained.store(false, Ordering::Release);
+                    readiness.is_exhausted.store(false, Ordering::Release);
                     return Poll::Ready(done.map(|(value, _)| value).map_err(io::Error::from));
                 }
             }

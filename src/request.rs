@@ -55,81 +55,6 @@ pub struct Context {
 }
 
 impl Request {
-    /// Makes a request for a test or a call of another handler; it has no peer and no content.
-    ///
-    /// The target is a path with or without a query, or an absolute URI, and is taken as it is.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use micro_smol::{Method, Request};
-    ///
-    /// let req = Request::new(Method::Delete, "/tea?all");
-    /// assert_eq!((req.path(), req.query_string()), ("/tea", Some("all")));
-    /// assert_eq!(Request::get("http://example.com/tea").host(), Some("example.com"));
-    /// ```
-    pub fn new(method: Method, target: &str) -> Self {
-        let (authority, target) = split_absolute(target).map_or((None, target), |(host, path)| (Some(host), path));
-        Request { head: Arc::new(Head::new(method, Version::Http1_1, authority, target)), ..Request::default() }
-    }
-
-    /// Makes a GET; see [`new`](Self::new).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(micro_smol::Request::get("/a?b=c").query_string(), Some("b=c"));
-    /// ```
-    pub fn get(target: &str) -> Self {
-        Request::new(Method::Get, target)
-    }
-
-    /// Makes a POST; see [`new`](Self::new).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let req = micro_smol::Request::post("/").with_body("hello");
-    /// assert_eq!(req.len(), Some(5));
-    /// ```
-    pub fn post(target: &str) -> Self {
-        Request::new(Method::Post, target)
-    }
-
-    pub(super) fn received(head: Arc<Head>, context: Arc<Context>, payload: Payload) -> Self {
-        Request { head, context, payload, extensions: None }
-    }
-
-    /// Sets a field in place of all fields of its name and returns the request, for use in an expression.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let req = micro_smol::Request::get("/").with_header("accept", "text/html");
-    /// assert_eq!(req.header("accept"), Some("text/html"));
-    /// ```
-    #[must_use]
-    pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
-        self.insert_header(name, value);
-        self
-    }
-
-    /// Sets the body and returns the request; see [`set_body`](Self::set_body).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use micro_smol::{Request, json};
-    ///
-    /// let req = Request::post("/").with_body(json!([1, 2]));
-    /// assert_eq!(smol::block_on(json::<Vec<u8>>(&req)).unwrap(), [1, 2]);
-    /// ```
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
-        self.set_body(body);
-        self
-    }
-
     /// Returns the method. Methods are case-sensitive: `get` is unknown (RFC 9110, 9.1).
     ///
     /// # Examples
@@ -497,6 +422,81 @@ impl Request {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// Makes a request for a test or a call of another handler; it has no peer and no content.
+    ///
+    /// The target is a path with or without a query, or an absolute URI, and is taken as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Method, Request};
+    ///
+    /// let req = Request::new(Method::Delete, "/tea?all");
+    /// assert_eq!((req.path(), req.query_string()), ("/tea", Some("all")));
+    /// assert_eq!(Request::get("http://example.com/tea").host(), Some("example.com"));
+    /// ```
+    pub fn new(method: Method, target: &str) -> Self {
+        let (authority, target) = split_absolute(target).map_or((None, target), |(host, path)| (Some(host), path));
+        Request { head: Arc::new(Head::new(method, Version::Http1_1, authority, target)), ..Request::default() }
+    }
+
+    /// Makes a GET; see [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(micro_smol::Request::get("/a?b=c").query_string(), Some("b=c"));
+    /// ```
+    pub fn get(target: &str) -> Self {
+        Request::new(Method::Get, target)
+    }
+
+    /// Makes a POST; see [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let req = micro_smol::Request::post("/").with_body("hello");
+    /// assert_eq!(req.len(), Some(5));
+    /// ```
+    pub fn post(target: &str) -> Self {
+        Request::new(Method::Post, target)
+    }
+
+    pub(super) fn received(head: Arc<Head>, context: Arc<Context>, payload: Payload) -> Self {
+        Request { head, context, payload, extensions: None }
+    }
+
+    /// Sets a field in place of all fields of its name and returns the request, for use in an expression.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let req = micro_smol::Request::get("/").with_header("accept", "text/html");
+    /// assert_eq!(req.header("accept"), Some("text/html"));
+    /// ```
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: impl AsRef<str>) -> Self {
+        self.insert_header(name, value);
+        self
+    }
+
+    /// Sets the body and returns the request; see [`set_body`](Self::set_body).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use micro_smol::{Request, json};
+    ///
+    /// let req = Request::post("/").with_body(json!([1, 2]));
+    /// assert_eq!(smol::block_on(json::<Vec<u8>>(&req)).unwrap(), [1, 2]);
+    /// ```
+    #[must_use]
+    pub fn with_body(mut self, body: impl Into<Body>) -> Self {
+        self.set_body(body);
+        self
     }
 
     /// Makes an http-types request of method, version and target. It does not fail, whatever was received.

@@ -589,7 +589,8 @@ fn what_rustc_does_not_find_is_named_beside_the_users_file() {
 
 #[test]
 fn what_cargo_cannot_read_in_frontmatter_is_named_by_file_and_line() {
-    for line in ["serde = 1\"", "serde.version = 1"] {
+    // The last two have no end.
+    for line in ["serde = 1\"", "serde.version = 1", "serde = { version = \"1\"", "serde = ["] {
         let frontmatter = format!("\n---\n[dependencies]\n{line}\n---\n");
         let directory = files("bad_manifest", &[("index.rs", &format!("{frontmatter}{HANDLER}"))]);
         let path = directory.display();

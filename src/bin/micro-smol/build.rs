@@ -115,7 +115,8 @@ impl BuildRequest {
         // Those of other platforms need not be there.
         let platform = format!("--filter-platform={platform}");
         let options = self.cargo.iter().filter(|option| !option.starts_with("--profile")).chain([&platform]);
-        Ok((cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?, messages))
+        let metadata = cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?;
+        Ok((metadata.map_err(|said| cargo::unreadable(&self.path, &said))?, messages))
     }
 
     async fn lock(&self) -> Result<File, String> {
@@ -203,12 +204,19 @@ impl BuildRequest {
         let manifest = self.package.join("Cargo.toml");
         let before = fs::read(&manifest).ok();
         generate(entry, &self.package)?;
+        let read = || cargo::metadata(&manifest, &entry.file, ["--no-deps", "--offline"]);
         if fs::read(&manifest).ok() != before
-            && let Err(error) = cargo::metadata(&manifest, &entry.file, ["--no-deps", "--offline"])
+            && let Err(mut said) = read()?
         {
+            let lines = entry.source.manifest.lines().count();
+            if located(&said, &entry.file).is_some_and(|line| line > lines) {
+                // Something has no end in the frontmatter: without lines of ours behind it, cargo shows where it begins.
+                cache::write(&manifest, &entry.source.manifest)?;
+                said = read()?.err().unwrap_or(said);
+            }
             // The next time it is new again.
-            let _ = fs::remove_file(manifest);
-            return Err(error);
+            let _ = fs::remove_file(&manifest);
+            return Err(cargo::unreadable(&entry.file, &said));
         }
         Ok(manifest)
     }
@@ -241,6 +249,12 @@ impl From<String> for BuildError {
     fn from(message: String) -> Self {
         BuildError { message, diagnostic: None }
     }
+}
+
+/// The line of a file that cargo speaks of.
+fn located(said: &str, file: &Path) -> Option<usize> {
+    let (_, place) = said.split_once(&format!("--> {}:", file.display()))?;
+    place.split(':').next()?.parse().ok()
 }
 
 /// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it has all dependencies.

@@ -21,24 +21,29 @@ pub fn cargo(subcommand: &str, manifest: &Path) -> Command {
     command
 }
 
-/// What cargo tells about a package. If it cannot read the manifest, it says so of `file`.
+/// What cargo tells about a package, or what it says of a manifest that it cannot read, of `file` in its place. The outer error is
+/// that cargo cannot be started.
 pub fn metadata<T: AsRef<OsStr>>(
     manifest: &Path,
     file: &Path,
     options: impl IntoIterator<Item = T>,
-) -> Result<Value, String> {
+) -> Result<Result<Value, String>, String> {
     let mut command = cargo("metadata", manifest);
     command.args(["--format-version", "1"]).args(options).current_dir(file.parent().unwrap_or(file));
     let output = command.output().map_err(not_started)?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
+    Ok(serde_json::from_slice(&output.stdout).map_err(|_| {
         // It names a generated manifest by any path that leads there.
         let end = manifest.strip_prefix(cache::directory()).unwrap_or(manifest).display().to_string();
         let with_file = |word: &str| word.split_once(&end).map(|(_, rest)| format!("{}{rest}", file.display()));
         let said = String::from_utf8_lossy(&output.stderr);
-        let words = said.split_inclusive([' ', '`']).map(|word| with_file(word).unwrap_or(word.to_owned()));
-        terminal::show(&words.collect::<String>());
-        format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", file.display())
-    })
+        said.split_inclusive([' ', '`']).map(|word| with_file(word).unwrap_or(word.to_owned())).collect()
+    }))
+}
+
+/// Shows what cargo says of a manifest that it cannot read, and says so.
+pub fn unreadable(file: &Path, said: &str) -> String {
+    terminal::show(said);
+    format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", file.display())
 }
 
 /// Shows a message to a person.

@@ -64,6 +64,7 @@ impl ResponseHead<'_> {
         persistence
     }
 
+    /// Closes the connection if the response does.
     fn persistence(&self) -> Persistence {
         match self.persistence {
             Persistence::Upgrade => Persistence::Upgrade,

@@ -100,7 +100,7 @@ fn content_length(value: &[u8]) -> Result<u64, Rejection> {
     length.ok_or(Rejection::bad("Content-Length is malformed"))
 }
 
-/// Finds whether the connection persists after this request (RFC 9112, 9.3).
+/// Finds whether a request lets the connection persist (RFC 9112, 9.3). The response may still close it.
 pub fn persistence(head: &Head) -> Persistence {
     let says = |option| head.fields.has_element("connection", option);
     match head.version {

@@ -244,6 +244,8 @@ fn a_build_stands_beside_its_file_or_where_it_is_told_to() {
     let said = failure(&mut build(&["-p", "3"]), 2);
     assert_eq!(said, "micro-smol: invalid option '-p'; --help shows the options\n");
     // Before anything is compiled.
-    let said = failure(build(&["a/tea.rs", "-o", "missing/service"]).env("CARGO", "/missing"), 1);
-    assert_eq!(said, "micro-smol: cannot write missing/service: there is no such directory\n");
+    for output in ["missing/service", "missing/"] {
+        let said = failure(build(&["a/tea.rs", "-o", output]).env("CARGO", "/missing"), 1);
+        assert_eq!(said, format!("micro-smol: cannot write {output}: there is no such directory\n"));
+    }
 }

@@ -280,6 +280,8 @@ fn a_file_that_was_meant_is_suggested() {
     for (entry, message) in cases {
         assert_fails(&mut micro_smol(&directory, &[entry]), &message);
     }
+    // Neither what is no file, nor a link that leads nowhere, can be meant.
+    fs::create_dir(directory.join("sleeq.rs")).unwrap();
     std::os::unix::fs::symlink("nowhere", directory.join("slee.rs")).unwrap();
     let message = format!("cannot serve slee.rs: {not_there}; did you mean sleep.rs?");
     assert_fails(&mut micro_smol(&directory, &["slee.rs"]), &message);
@@ -568,8 +570,23 @@ fn a_handler_of_the_wrong_type_is_shown_in_its_library() {
     let library = ("src/lib.rs", "//! A shop.\npub async fn handler() {}\n");
     let directory = files("wrong_library", &[("Cargo.toml", &manifest("")), library]);
     let path = directory.display();
-    let shown = [&*format!("--> {path}/src/lib.rs:2:"), "run(my_shop::handler) // micro-smol explain no-handler\n"];
-    assert_refused(&directory, ".", &shown, &format!("{path} does not compile; see above"));
+    let shown = [&*format!("--> {path}/src/lib.rs:2:"), "run(my_shop::handler) // micro-smol explain handler-type\n"];
+    let message = format!("{path} does not compile; see above; more: micro-smol explain handler-type");
+    assert_refused(&directory, ".", &shown, &message);
+}
+
+#[test]
+fn a_handler_that_is_not_exported_is_told_from_one_of_the_wrong_type() {
+    let directory = files("inner", &[("index.rs", &format!("mod inner {{ {} }}\n", HANDLER.trim()))]);
+    let path = directory.display();
+    let said = failure(&mut micro_smol(&directory, &["--debug", "--offline"]), 1);
+    let end = format!("{path}/index.rs does not compile; see above; more: micro-smol explain no-handler\n");
+    assert!(said.ends_with(&end), "{said}");
+    let private = ("src/lib.rs", "//! A shop.\nasync fn handler() {}\n");
+    let directory = files("private_library", &[("Cargo.toml", &manifest("")), private]);
+    let advice = "make it `pub async fn handler`; more: micro-smol explain no-handler";
+    let message = format!("{}/src/lib.rs exports no handler: {advice}", directory.display());
+    assert_fails(&mut micro_smol(&directory, &[]), &message);
 }
 
 #[test]
@@ -693,6 +710,9 @@ fn an_env_file_sets_what_is_not_set() {
     assert!(success(start(&both).env("PORT", "9")).ends_with("\"9\"]\n[]\n"));
     let refused = "wrong:3: this is not NAME=value, a comment or a blank line";
     assert_fails(&mut start(&["--env-file", "wrong"]), refused);
+    fs::write(directory.join("port"), "PORT=high\n").unwrap();
+    let refused = "PORT: \"high\" is not a port: give a number from 0 to 65535; more: micro-smol explain port-invalid";
+    assert_fails(&mut start(&["--env-file", "port"]), refused);
     assert_fails(&mut start(&["--env-file", "none"]), "cannot read none: No such file or directory (os error 2)");
     let said = failure(&mut start(&["--env-file"]), 2);
     assert_eq!(said, "micro-smol: missing argument for option '--env-file'; --help shows the options\n");
@@ -812,9 +832,10 @@ fn a_package_that_cannot_be_served_is_told_why() {
 
 #[test]
 fn a_library_without_a_handler_is_told_what_to_export() {
-    let directory = files("private", &[("Cargo.toml", &manifest("")), ("src/lib.rs", &HANDLER.replace("pub ", ""))]);
-    let shown = ["function `handler` is private", "// micro-smol explain no-handler\n"];
-    assert_refused(&directory, ".", &shown, &format!("{} does not compile; see above", directory.display()));
+    let directory = files("private", &[("Cargo.toml", &manifest("")), ("src/lib.rs", "pub fn other() {}\n")]);
+    let shown = ["cannot find value `handler` in crate `my_shop`", "// micro-smol explain no-handler\n"];
+    let message = format!("{} does not compile; see above; more: micro-smol explain no-handler", directory.display());
+    assert_refused(&directory, ".", &shown, &message);
 }
 
 #[test]

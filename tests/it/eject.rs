@@ -80,7 +80,7 @@ fn nothing_is_overwritten_but_by_force() {
     success(again.arg("--force"));
     assert!(directory.join("shop/Cargo.toml").exists());
     let mut beside = micro_smol(&directory, &["eject", "order.rs", ".", "--offline", "--debug"]);
-    let refused = "micro-smol: ./order.rs is there: name an empty directory, or give --force to keep it\n";
+    let refused = "micro-smol: ./order.rs is there: name an empty directory, or give --force to write beside it\n";
     assert_eq!(failure(&mut beside, 1), refused);
     assert!(!directory.join("src").exists());
 }

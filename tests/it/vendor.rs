@@ -114,7 +114,7 @@ fn what_differs_is_only_overwritten_by_force() {
     assert_eq!(fs::read(&lib).unwrap(), original);
     assert!(error.exists());
     fs::write(directory.join("other.rs"), "mine").unwrap();
-    let refused = "micro-smol: ./other.rs is there: name an empty directory, or give --force to keep it\n";
+    let refused = "micro-smol: ./other.rs is there: name an empty directory, or give --force to write beside it\n";
     assert_eq!(failure(&mut vendor(&[]), 1), refused);
     success(&mut vendor(&["--force"]));
     assert_eq!(fs::read(directory.join("other.rs")).unwrap(), b"mine");

@@ -1,5 +1,6 @@
 //! Has cargo compile the package that is generated for an entry, if anything has changed since it did.
 
+use std::cell::Cell;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -191,8 +192,10 @@ impl BuildRequest {
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
         command.current_dir(entry.directory());
+        let is_silent = Cell::new(false);
         let show = |line: &str, message: &Value| {
-            if !entry.is_behind(message) {
+            is_silent.set(is_silent.get() || entry.is_behind(message));
+            if !is_silent.get() {
                 (self.show)(line, message);
             }
         };
@@ -270,9 +273,15 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
         return format!("{path} declares no crate `{name}`: {advice}; more: micro-smol explain dependency-undeclared");
     }
     if !messages.is_empty() {
-        let names_call =
-            |message: &Value| cargo::rendered(message).is_some_and(|text| text.contains("explain handler-type"));
-        let more = if messages.iter().any(names_call) { "; more: micro-smol explain handler-type" } else { "" };
+        let texts =
+            || messages.iter().filter_map(cargo::rendered).filter(|text| text.contains("// micro-smol explain "));
+        let is_found =
+            |text: &str| !text.contains("cannot find") && !text.contains("unresolved") && !text.contains("is private");
+        let more = match (texts().next(), texts().all(is_found)) {
+            (None, _) => "",
+            (_, true) => "; more: micro-smol explain handler-type",
+            (_, false) => "; more: micro-smol explain no-handler",
+        };
         return format!("{path} does not compile; see above{more}");
     }
     let what = match entry.source.opening {

@@ -41,8 +41,8 @@ fn meant(named: &Path) -> Option<String> {
     let directory = named.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
     let names = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let name = named.file_name()?.to_string_lossy();
-    // A link that leads nowhere is among the names.
-    let files: Vec<String> = names.filter(|other| other.ends_with(".rs") && *other != name).collect();
+    let is_file = |other: &String| other.ends_with(".rs") && directory.join(other).is_file();
+    let files: Vec<String> = names.filter(is_file).collect();
     let only = || files.first().filter(|_| files.len() == 1);
     let file = nearest(&name, &files).or_else(only)?;
     Some(named.with_file_name(file).display().to_string())
@@ -80,14 +80,7 @@ impl Entry {
         let source = RustFile::split(&text).map_err(|fault| refusal(&file, fault))?;
         let (has_main, blank) = (source.has_main(), source.blank_before_handler());
         if !has_main && blank.is_none() {
-            let functions = source.code.split("fn ").skip(1).filter_map(|function| function.split(['(', '<']).next());
-            let functions: Vec<&str> = functions.collect();
-            let advice = match nearest("handler", functions.iter().filter(|function| **function != "handler")) {
-                _ if functions.contains(&"handler") => "make it `pub async fn handler`".to_owned(),
-                Some(near) => format!("did you mean `{near}`? Its name has to be `handler`"),
-                None => format!("add {HANDLER}"),
-            };
-            return Err(format!("{name} exports no handler: {advice}; more: micro-smol explain no-handler"));
+            return Err(no_handler(&file, &source));
         }
         let call = blank.filter(|_| !has_main).map(|blank| (file.clone(), call(&blank, "handler", "handler-type")));
         Entry::new(file, source, call)
@@ -104,7 +97,7 @@ impl Entry {
         let mut entry = match (package["metadata"]["micro-smol"]["main"].as_str(), library(package)) {
             (Some(main), _) => Entry::of_file(path.join(main))?,
             (None, Some(library)) => {
-                Entry::new(path.join("(generated).rs"), RustFile::default(), Some(call_of_library(library)))?
+                Entry::new(path.join("(generated).rs"), RustFile::default(), Some(call_of_library(library)?))?
             }
             (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
         };
@@ -147,11 +140,26 @@ fn library(package: &Value) -> Option<&Value> {
 }
 
 /// What serves a library's handler, where the library seems to have it.
-fn call_of_library(library: &Value) -> (PathBuf, String) {
+fn call_of_library(library: &Value) -> Result<(PathBuf, String), String> {
     let file = PathBuf::from(text(&library["src_path"]));
     let source = fs::read_to_string(&file).ok().and_then(|text| RustFile::split(&text).ok()).unwrap_or_default();
-    let blank = source.blank_before_handler().unwrap_or_default();
-    (file, call(&blank, &format!("{}::handler", text(&library["name"])), "no-handler"))
+    let blank = source.blank_before_handler();
+    if blank.is_none() && source.functions().any(|function| function == "handler") {
+        return Err(no_handler(&file, &source));
+    }
+    let (handler, page) =
+        (format!("{}::handler", text(&library["name"])), if blank.is_some() { "handler-type" } else { "no-handler" });
+    Ok((file, call(&blank.unwrap_or_default(), &handler, page)))
+}
+
+/// Says that a file exports no handler, and what to do.
+fn no_handler(file: &Path, source: &RustFile) -> String {
+    let advice = match nearest("handler", source.functions().filter(|function| *function != "handler")) {
+        _ if source.functions().any(|function| function == "handler") => "make it `pub async fn handler`".to_owned(),
+        Some(near) => format!("did you mean `{near}`? Its name has to be `handler`"),
+        None => format!("add {HANDLER}"),
+    };
+    format!("{} exports no handler: {advice}; more: micro-smol explain no-handler", file.display())
 }
 
 /// Names the micro-smol of a package, and the package's library.

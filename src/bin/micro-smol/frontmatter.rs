@@ -29,7 +29,11 @@ impl RustFile {
         let text = text.trim_start_matches('\u{feff}');
         let mut lines = behind_shebang(text).skip_while(|(_, line)| line.trim().is_empty());
         let Some((opening, line)) = lines.next().filter(|(_, line)| line.starts_with('-')) else {
-            return Ok(RustFile::of_comment(text));
+            let code = behind_shebang(text).find(|(_, line)| !line.trim().is_empty() && !line.starts_with("//"));
+            return match code.filter(|(_, line)| line.starts_with("---")) {
+                Some((line, _)) => Err((line, "the frontmatter has to be first: move it above the comment".to_owned())),
+                None => Ok(RustFile::of_comment(text)),
+            };
         };
         let infostring = line.trim_start_matches('-');
         let fence = &line[..line.len() - infostring.len()];
@@ -73,6 +77,11 @@ impl RustFile {
         self.code.lines().filter_map(|line| line.split("//").next()).any(is_main)
     }
 
+    /// What the file seems to have as functions.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.code.split("fn ").skip(1).filter_map(|function| function.split(['(', '<']).next())
+    }
+
     /// The text before the name of a possible public handler, with all but line ends replaced by spaces; `//` comments do not
     /// count. If the name is not a handler, rustc reports it.
     pub fn blank_before_handler(&self) -> Option<String> {
@@ -114,7 +123,7 @@ mod tests {
         let cases = [
             ("fn a() {}\n", (None, "", "fn a() {}\n")),
             ("", (None, "", "")),
-            ("// a\n---\n---\n", (None, "", "// a\n---\n---\n")),
+            ("// a\n--a;\n", (None, "", "// a\n--a;\n")),
             (" ---\n ---\n", (None, "", " ---\n ---\n")),
             ("#! [allow(a)]\n---\n---\n", (None, "", "#! [allow(a)]\n---\n---\n")),
             ("#![allow(a)]\n---\n---\n", (None, "", "#![allow(a)]\n---\n---\n")),
@@ -160,6 +169,7 @@ mod tests {
             ("--\n--\n", (1, "the frontmatter is for cargo: begin it with --- or ---cargo")),
             ("---\n----\n", (2, "the frontmatter ends here: close it with --- alone, or begin it with more")),
             ("---\n\n--- a\n---\n", (3, "the frontmatter ends here: close it with --- alone, or begin it with more")),
+            ("#!/x\n// a\n\n---\n---\n", (4, "the frontmatter has to be first: move it above the comment")),
             ("---\n---\n\n---\n---\n", (4, "a second frontmatter: put all into the first")),
         ];
         for (text, (line, fault)) in cases {

@@ -150,10 +150,18 @@ fn serve(mut args: Vec<OsString>) -> Outcome {
     let variables = env_file::read(&env_files)?;
     // `PORT` and `HOST` of a file become options, because this process opens or checks the sockets. Options that follow override
     // them.
-    let option = |name: &str| [("PORT", "--port"), ("HOST", "--host")].into_iter().find(|known| known.0 == name);
-    let given = variables.iter().filter(|(_, value)| !value.is_empty());
-    let places = given.filter_map(|(name, value)| Some([option(name)?.1.into(), value.into()]));
-    args.splice(1..1, places.flatten().collect::<Vec<OsString>>());
+    let mut places = Vec::<OsString>::new();
+    for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
+        let option = match &**name {
+            "PORT" => "--port",
+            "HOST" => "--host",
+            _ => continue,
+        };
+        let parsed = Options::parse(Parser::from_args([option, value]), |arg| Err(arg.unexpected()));
+        parsed.map_err(|error| error.to_string().replacen(option, name, 1))?;
+        places.extend([option.into(), value.into()]);
+    }
+    args.splice(1..1, places);
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
     let mut options = Options::parse(Parser::from_iter(args), |arg| match arg {
         Arg::Short('d') => arguments.take(Arg::Long("dev")),
@@ -228,7 +236,9 @@ fn refuse_to_overwrite(output: &Path) -> Result<(), String> {
         |what: &str| Err(format!("{} is {what}: say where the executable belongs, with -o FILE", output.display()));
     let directory = output.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
     match fs::metadata(output) {
-        _ if !directory.is_dir() => Err(format!("cannot write {}: there is no such directory", output.display())),
+        _ if !directory.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") && !output.exists() => {
+            Err(format!("cannot write {}: there is no such directory", output.display()))
+        }
         Ok(metadata) if metadata.is_dir() => refused("a directory"),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refused("a file that is no executable"),
         _ => Ok(()),

@@ -152,7 +152,10 @@ pub fn write(directory: &Path, files: &Files, is_forced: bool) -> Result<(), Str
     } else if let Some(path) = files.iter().find_map(differs) {
         return Err(format!("{} is there, and differs: --force overwrites it", path.display()));
     } else if let Some(path) = there().filter(is_other).min() {
-        return Err(format!("{} is there: name an empty directory, or give --force to keep it", path.display()));
+        return Err(format!(
+            "{} is there: name an empty directory, or give --force to write beside it",
+            path.display()
+        ));
     }
     for (path, content) in files {
         let path = directory.join(path);

@@ -22,7 +22,7 @@ const CLOSE_GRACE: Duration = Duration::from_millis(100);
 pub(super) const TURN_BYTES: usize = 128 * 1024;
 
 /// The least that a step counts for: a read, a write, a piece of a stream.
-pub(super) const STEP_BYTES: usize = 256;
+const STEP_BYTES: usize = 256;
 
 /// What a request counts for.
 pub(super) const REQUEST_BYTES: usize = 8 * 1024;
@@ -181,6 +181,11 @@ pub struct Registration<'a> {
     entry: Rc<Entry>,
 }
 
+/// What is left of a turn behind a step that has moved so many bytes.
+pub(super) fn left_behind_step(left: usize, bytes: usize) -> usize {
+    left.saturating_sub(bytes.max(STEP_BYTES))
+}
+
 impl Registration<'_> {
     pub(super) fn begin_turn(&self) {
         self.connections.turn_bytes.set(TURN_BYTES);
@@ -198,7 +203,7 @@ impl Registration<'_> {
     /// Counts a step that has moved so many bytes.
     pub(super) fn charge(&self, bytes: usize) {
         let left = &self.connections.turn_bytes;
-        left.set(left.get().saturating_sub(bytes.max(STEP_BYTES)));
+        left.set(left_behind_step(left.get(), bytes));
     }
 
     /// Ready when `time` has passed since the first call for this, or since [`progress`](Self::progress).

@@ -15,7 +15,7 @@ use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use super::super::http1::Buffer;
 use super::super::response::{Duplex, Upgrade};
 use super::pipe::lock;
-use super::registry::{STEP_BYTES, TURN_BYTES};
+use super::registry::{TURN_BYTES, left_behind_step};
 use super::transport::Transport;
 
 /// Serves the protocol that a connection was upgraded to. If the server is to end, the future finds the end of what it reads.
@@ -70,8 +70,7 @@ impl State {
 
     /// Counts a step.
     fn moved(&mut self, bytes: io::Result<usize>) -> Poll<io::Result<usize>> {
-        let step = bytes.as_ref().map_or(0, |bytes| *bytes).max(STEP_BYTES);
-        self.turn_bytes = self.turn_bytes.saturating_sub(step);
+        self.turn_bytes = left_behind_step(self.turn_bytes, bytes.as_ref().map_or(0, |bytes| *bytes));
         Poll::Ready(bytes)
     }
 }

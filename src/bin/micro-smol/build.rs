@@ -192,10 +192,11 @@ impl BuildRequest {
         // The toolchain and the configuration are those of the place where the code is.
         let reworded = |message: &str| package::with_users_files(message, &self.package);
         command.current_dir(entry.directory());
-        let is_silent = Cell::new(false);
+        // What follows a message of our own line belongs to that message.
+        let has_left = Cell::new(false);
         let show = |line: &str, message: &Value| {
-            is_silent.set(is_silent.get() || entry.is_behind(message));
-            if !is_silent.get() {
+            has_left.set(has_left.get() || entry.is_behind(message));
+            if !has_left.get() {
                 (self.show)(line, message);
             }
         };

@@ -110,14 +110,16 @@ pub fn remove_unused() -> Result<(), String> {
 
 /// A line for each package: its name, its size, and when it was used; and one for what they share.
 pub fn list() -> String {
-    let line = |entry: &PathBuf| {
+    let packages = entries().into_iter().filter(|entry| entry.join("Cargo.toml").exists());
+    let packages: Vec<(PathBuf, Vec<PathBuf>)> = packages.map(|entry| (entry.clone(), parts(&entry))).collect();
+    let line = |(entry, parts): &(PathBuf, Vec<PathBuf>)| {
         let days = unused_for(entry).as_secs() / (24 * 60 * 60);
         let name = entry.file_name().unwrap_or_default().display().to_string();
-        format!("    {name}: {}, used {days} days ago\n", size(&parts(entry)))
+        format!("    {name}: {}, used {days} days ago\n", size(parts))
     };
-    let packages: Vec<PathBuf> = entries().into_iter().filter(|entry| entry.join("Cargo.toml").exists()).collect();
-    let parts: Vec<PathBuf> = packages.iter().flat_map(|entry| parts(entry)).collect();
-    let is_shared = |path: &PathBuf| path.is_file() && !parts.iter().any(|part| path.starts_with(part));
+    let is_shared = |path: &PathBuf| {
+        path.is_file() && !packages.iter().flat_map(|(_, parts)| parts).any(|part| path.starts_with(part))
+    };
     let shared: Vec<PathBuf> = below(&directory(), usize::MAX).into_iter().filter(is_shared).collect();
     packages.iter().map(line).collect::<String>() + &format!("    compiled for several: {}\n", size(&shared))
 }

@@ -207,8 +207,8 @@ impl<T> fmt::Debug for Content<'_, T> {
 
 /// The charset that Content-Type names.
 fn charset(request: &Request) -> Option<String> {
-    let value = request.header("content-type").filter(|value| value.contains(';'))?;
-    let media_type: Mime = value.parse().ok()?;
+    let value = request.header_bytes("content-type").filter(|value| value.contains(&b';'))?;
+    let media_type: Mime = str::from_utf8(value).ok()?.parse().ok()?;
     media_type.param("charset").map(|charset| charset.as_str().to_owned())
 }
 

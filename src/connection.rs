@@ -13,7 +13,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
@@ -25,7 +25,7 @@ use super::http1::{self, Buffer, Chunk, Decoder, Expectation, Framing, Head, Mor
 use super::limits::Limits;
 use super::log::log;
 use super::payload::Payload;
-use super::request::{Context, Request};
+use super::request::{ConnectionContext, Request};
 use super::response::{Reader, Response, ResponseBody};
 use pipe::PipeWriter;
 use registry::{REQUEST_BYTES, Waiting};
@@ -71,14 +71,14 @@ const DISCARD_BYTES: usize = 4 * 1024;
 ///
 /// let (ours, theirs) = UnixStream::pair()?;
 /// let (ours, mut theirs) = (smol::Async::new(ours)?, smol::Async::new(theirs)?);
-/// let answer = smol::block_on(async {
+/// let response = smol::block_on(async {
 ///     theirs.write_all(b"GET /tea HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await?;
 ///     serve_connection(ours, &handler, &Limits::default()).await?;
-///     let mut answer = String::new();
-///     theirs.read_to_string(&mut answer).await?;
-///     std::io::Result::Ok(answer)
+///     let mut response = String::new();
+///     theirs.read_to_string(&mut response).await?;
+///     std::io::Result::Ok(response)
 /// })?;
-/// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n/tea"));
+/// assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\n/tea"));
 /// # std::io::Result::Ok(())
 /// ```
 pub async fn serve_connection<S>(io: S, handler: &dyn Handler, limits: &Limits) -> io::Result<()>
@@ -88,13 +88,15 @@ where
     let stream: Stream = (Box::new(io), None);
     let connections = Connections::default();
     let registration = connections.register();
-    serve_stream(stream, Context::default(), &registration, handler, limits).or(connections.keep_deadlines()).await
+    serve_stream(stream, ConnectionContext::default(), &registration, handler, limits)
+        .or(connections.keep_deadlines())
+        .await
 }
 
 /// Serves HTTP/1.1 on a stream, with what the server knows about its connection.
 pub async fn serve_stream(
     stream: Stream,
-    context: Context,
+    context: ConnectionContext,
     registration: &Registration<'_>,
     handler: &dyn Handler,
     limits: &Limits,
@@ -116,7 +118,7 @@ struct Connection<'a> {
     decoder: Decoder,
     /// Where its content goes, if some did not come with the head.
     pipe: Option<PipeWriter>,
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
 }
 
 /// What the response to a request depends on.
@@ -160,7 +162,7 @@ impl Connection<'_> {
     }
 
     /// Reads until there is a head, or a reason to reject it; `None` if the peer has ended, or the server is to end.
-    fn poll_head(&mut self, cx: &mut TaskContext<'_>, waiting: Waiting) -> Poll<io::Result<Option<ReadHead>>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, waiting: Waiting) -> Poll<io::Result<Option<ReadHead>>> {
         ready!(self.transport.registration.poll_turn(cx));
         let transport = &mut self.transport;
         if transport.output_bytes() > BATCH_BYTES {
@@ -230,7 +232,7 @@ impl Connection<'_> {
     }
 
     /// Polls what the peer waits for. Meanwhile output leaves and content comes; it is an error if the peer is gone.
-    async fn drive<T>(&mut self, mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<T>) -> io::Result<T> {
+    async fn drive<T>(&mut self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> io::Result<T> {
         poll_fn(|cx| {
             loop {
                 if let Poll::Ready(output) = poll(cx) {
@@ -260,7 +262,7 @@ impl Connection<'_> {
 
     /// What goes on while the handler runs or a response is written: content goes to its reader; if there is none, some input
     /// is kept, and a peer that is gone is an error. Ready when a reader in the same task has to be polled again.
-    fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Connection { transport, decoder, pipe, .. } = self;
         if let Some(pipe) = pipe
             && let Some(filled) = pipe.poll_fill(cx, |cx, to| transport.poll_content(cx, Waiting::Body, decoder, to))
@@ -405,7 +407,7 @@ impl Connection<'_> {
 
 /// Fills a chunk until it is full or the reader has no more for now.
 fn poll_fill_chunk(
-    cx: &mut TaskContext<'_>,
+    cx: &mut Context<'_>,
     chunk: &mut Chunk,
     reader: &mut Reader,
     registration: &Registration<'_>,

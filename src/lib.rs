@@ -96,7 +96,7 @@ pub mod cli;
 #[doc(hidden)]
 pub mod simulation {
     pub use super::connection::{Connections, Registration, serve_stream};
-    pub use super::request::Context;
+    pub use super::request::ConnectionContext;
 }
 
 pub use cli::run;

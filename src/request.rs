@@ -38,7 +38,7 @@ use super::payload::Payload;
 #[derive(Default)]
 pub struct Request {
     pub(super) head: Arc<Head>,
-    context: Arc<Context>,
+    context: Arc<ConnectionContext>,
     pub(super) payload: Payload,
     /// Boxed, because most requests have none, and a request is moved a few times.
     extensions: Option<Box<Extensions>>,
@@ -46,7 +46,7 @@ pub struct Request {
 
 /// What the requests of a connection have in common.
 #[derive(Debug, Default)]
-pub struct Context {
+pub struct ConnectionContext {
     pub(super) peer_addr: Option<SocketAddr>,
     /// The server's own authority, for the URL of a request whose Host cannot be in one.
     pub(super) authority: Option<Arc<str>>,
@@ -465,7 +465,7 @@ impl Request {
         Request::new(Method::Post, target)
     }
 
-    pub(super) fn received(head: Arc<Head>, context: Arc<Context>, payload: Payload) -> Self {
+    pub(super) fn received(head: Arc<Head>, context: Arc<ConnectionContext>, payload: Payload) -> Self {
         Request { head, context, payload, extensions: None }
     }
 
@@ -534,7 +534,7 @@ impl From<http_types::Request> for Request {
         let peer_addr = request.peer_addr().and_then(|addr| addr.parse().ok());
         Request {
             head: Arc::new(head),
-            context: Arc::new(Context { peer_addr, ..Context::default() }),
+            context: Arc::new(ConnectionContext { peer_addr, ..ConnectionContext::default() }),
             payload: request.take_body().into(),
             extensions: Some(Box::new(mem::take(request.ext_mut()))),
         }

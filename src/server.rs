@@ -557,9 +557,9 @@ impl Drop for Running {
 /// let server = listen(handler)?;
 /// let mut client = TcpStream::connect(server.addr().unwrap())?;
 /// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-/// let mut answer = String::new();
-/// client.read_to_string(&mut answer)?;
-/// assert!(answer.ends_with("Hello, world"));
+/// let mut response = String::new();
+/// client.read_to_string(&mut response)?;
+/// assert!(response.ends_with("Hello, world"));
 /// # std::io::Result::Ok(())
 /// ```
 pub fn listen(handler: impl Handler) -> io::Result<Running> {

@@ -17,7 +17,7 @@ use super::super::http1::{Buffer, More};
 use super::super::payload::ContentSource;
 
 #[derive(Default)]
-struct Shared {
+struct Pipe {
     state: Mutex<State>,
     reader: AtomicWaker,
     connection: AtomicWaker,
@@ -46,11 +46,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The connection's end.
 #[derive(Default)]
-pub(super) struct PipeWriter(Arc<Shared>);
+pub(super) struct PipeWriter(Arc<Pipe>);
 
 impl PipeWriter {
     pub(super) fn reader(&self) -> PipeReader {
-        PipeReader { shared: self.0.clone(), buffer: Buffer::default() }
+        PipeReader { pipe: self.0.clone(), buffer: Buffer::default() }
     }
 
     pub(super) fn has_reader(&self) -> bool {
@@ -104,20 +104,20 @@ impl Drop for PipeWriter {
 
 /// The reader's end.
 pub(super) struct PipeReader {
-    shared: Arc<Shared>,
+    pipe: Arc<Pipe>,
     /// What was taken from the pipe and not read.
     buffer: Buffer,
 }
 
 /// Waits for so many bytes, and takes what has come then: nothing at the end.
-fn poll_take(shared: &Shared, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
-    let mut state = lock(&shared.state);
+fn poll_take(pipe: &Pipe, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
+    let mut state = lock(&pipe.state);
     if !state.is_enough(wanted_bytes) {
         state.wanted_bytes = wanted_bytes;
-        shared.reader.register(cx.waker());
+        pipe.reader.register(cx.waker());
         drop(state);
         // Within one task the connection is polled next anyway.
-        let connection = shared.connection.take().filter(|connection| !connection.will_wake(cx.waker()));
+        let connection = pipe.connection.take().filter(|connection| !connection.will_wake(cx.waker()));
         connection.into_iter().for_each(Waker::wake);
         return Poll::Pending;
     }
@@ -136,19 +136,19 @@ fn poll_take(shared: &Shared, cx: &mut Context<'_>, to: &mut Buffer, wanted_byte
 
 impl ContentSource for PipeReader {
     fn poll_append(&mut self, cx: &mut Context<'_>, to: &mut Buffer, wanted_bytes: usize) -> Poll<io::Result<usize>> {
-        poll_take(&self.shared, cx, to, wanted_bytes)
+        poll_take(&self.pipe, cx, to, wanted_bytes)
     }
 
     fn stop_waiting(&mut self) {
-        lock(&self.shared.state).wanted_bytes = 0;
+        lock(&self.pipe.state).wanted_bytes = 0;
     }
 }
 
 impl AsyncBufRead for PipeReader {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let PipeReader { shared, buffer } = self.get_mut();
+        let PipeReader { pipe, buffer } = self.get_mut();
         if buffer.is_empty() {
-            ready!(poll_take(shared, cx, buffer, 1))?;
+            ready!(poll_take(pipe, cx, buffer, 1))?;
         }
         Poll::Ready(Ok(buffer.unread()))
     }

@@ -67,7 +67,7 @@ pub fn response_framing(request: Method, version: Version, status: StatusCode, l
         (_, Some(0), _) if request == Method::Head => Framing::None,
         (_, Some(length), _) => Framing::Length(length),
         (_, None, Version::Http1_1) => Framing::Chunked,
-        // 8. HTTP/1.0 knows no chunks: the end of the connection ends the body. The answer to a HEAD has none.
+        // 8. HTTP/1.0 knows no chunks: the end of the connection ends the body. The response to a HEAD has none.
         _ if request == Method::Head => Framing::None,
         _ => Framing::Close,
     }

@@ -106,7 +106,7 @@ impl Head {
         }
         let name = reader.part(|byte| TCHAR.has(byte), b' ', BAD_LINE)?;
         if name == b"HEAD" {
-            // Known even of a head that is refused: its answer has no content (RFC 9110, 9.3.2).
+            // Known even of a head that is refused: its response has no content (RFC 9110, 9.3.2).
             self.method = Method::Head;
         }
         let target = reader.part(is_visible, b' ', BAD_LINE)?;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -22,7 +22,7 @@ use super::super::connection::{Connections, serve_stream, timeout};
 use super::super::handler::{Handler, survive};
 use super::super::limits::Limits;
 use super::super::log::log;
-use super::super::request::Context;
+use super::super::request::ConnectionContext;
 use super::listener::{Listener, SharedListener};
 use super::reactor::Reactor;
 use super::socket;
@@ -67,7 +67,7 @@ pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io:
     let mut serving = pin!(worker.serve(listeners));
     let mut tick = pin!(executor.tick());
     let mut served = Ok(0);
-    let mut is_done = |cx: &mut TaskContext<'_>| {
+    let mut is_done = |cx: &mut Context<'_>| {
         has_accepted.set(false);
         serving.as_mut().poll(cx).map(|outcome| served = outcome).is_ready()
     };
@@ -172,7 +172,8 @@ impl Worker<'_, '_> {
 
     fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: Arc<str>) {
         let Worker { shared, reactor, connections, .. } = *self;
-        let context = Context { peer_addr, authority: Some(authority), stopping: Some(shared.shutdown.clone()) };
+        let context =
+            ConnectionContext { peer_addr, authority: Some(authority), stopping: Some(shared.shutdown.clone()) };
         let registration = connections.register();
         let connection = async move {
             let _permit = shared.connection_permits.acquire().await;

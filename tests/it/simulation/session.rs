@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use micro_smol::Limits;
-use micro_smol::simulation::{Connections, Context, serve_stream};
+use micro_smol::simulation::{ConnectionContext, Connections, serve_stream};
 
 use super::bounds;
 use super::executor::{Executor, Polled};
@@ -276,6 +276,6 @@ async fn connection(
     let limits = Limits { unread_bytes_max: script.unread_bytes_max, ..Limits::default() };
     let registration = connections.register();
     let stream = (Box::new(Stream(world)) as Box<_>, None);
-    let ended = serve_stream(stream, Context::default(), &registration, &handler, &limits).await;
+    let ended = serve_stream(stream, ConnectionContext::default(), &registration, &handler, &limits).await;
     result.set(Some(ended.map_or_else(|error| Ended::Failed(error.to_string()), |()| Ended::Ok)));
 }

@@ -452,7 +452,7 @@ impl Running {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn stop(mut self) -> io::Result<()> {
-        if self.threads.iter().any(|thread| thread.thread().id() == thread::current().id()) {
+        if self.is_in_worker() {
             self.threads.clear();
             return Err(io::Error::new(io::ErrorKind::Deadlock, "a handler cannot wait for its own server to stop"));
         }
@@ -465,6 +465,11 @@ impl Running {
             Ended { cut: 0, blocked: 0 } => Ok(()),
             ended => Err(io::Error::new(io::ErrorKind::TimedOut, ended.to_string())),
         }
+    }
+
+    /// Whether the caller is in a handler of this server.
+    fn is_in_worker(&self) -> bool {
+        self.threads.iter().any(|thread| thread.thread().id() == thread::current().id())
     }
 
     /// Has the workers let their connections end; an idle one is kept for `idle_grace`. When the timer fires, they are late.
@@ -524,9 +529,8 @@ impl fmt::Debug for Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.shutdown.close();
-        let is_worker = self.threads.iter().any(|thread| thread.thread().id() == thread::current().id());
         // A worker that a handler blocks, also this one, is not waited for.
-        if self.threads.is_empty() || is_worker || block_on(self.ended_before(self.abort())).blocked > 0 {
+        if self.threads.is_empty() || self.is_in_worker() || block_on(self.ended_before(self.abort())).blocked > 0 {
             self.abort.close();
             return;
         }

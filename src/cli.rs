@@ -24,7 +24,7 @@ use super::log::{MODE, Mode, RequestLog, flush_log, print, print_error};
 pub use super::log::{is_coloured, is_elsewhere};
 use super::request::Request;
 pub use super::server::{BoundListener, urls};
-use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
+use super::server::{Endpoint, Sharing, Variable, invalid, parse_port, serve};
 use healthcheck::parse_target;
 
 /// Named once: `vendor --module` replaces it, as a crate into which this source is copied has a version of its own.
@@ -133,12 +133,12 @@ pub fn healthcheck(mut parser: Parser) -> Outcome {
             arg => return Err(arg.unexpected().into()),
         }
     }
-    let uri = uri.map_or_else(|| Endpoint::tcp(None, None).map(|endpoint| endpoint.to_string().into()), Ok)?;
+    let uri = uri.map_or_else(|| Endpoint::tcp(None, None, &[]).map(|endpoint| endpoint.to_string().into()), Ok)?;
     Ok(healthcheck::check(parse_target(&uri.string()?).map_err(|error| lexopt::Error::from(error.to_string()))?)?)
 }
 
 fn serve_by_options(parser: Parser, handler: Box<dyn Handler>) -> Outcome {
-    let options = Options::parse(parser, |arg| Err(arg.unexpected()))?;
+    let options = Options::parse(parser, &[], |arg| Err(arg.unexpected()))?;
     let is_logged = *MODE == Mode::Development && !options.silent;
     Ok(options.serve(if is_logged { Box::new(logged(handler)) } else { handler })?)
 }
@@ -184,12 +184,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads a command line; what is none of these options is for `other`.
+    /// Reads a command line; what is none of these options is for `other`. The `HOST` and the `PORT` of `variables` are used as if
+    /// they were set.
     ///
     /// # Errors
     ///
-    /// A value is missing or malformed, or `PORT` is not a port number.
-    pub fn parse(mut parser: Parser, mut other: impl FnMut(Arg<'_>) -> Result<(), lexopt::Error>) -> Outcome<Self> {
+    /// A value is missing or malformed, `-l` stands beside `-p` or `-H`, or `PORT` is not a port number.
+    pub fn parse(
+        mut parser: Parser,
+        variables: &[Variable],
+        mut other: impl FnMut(Arg<'_>) -> Result<(), lexopt::Error>,
+    ) -> Outcome<Self> {
         let (mut options, mut host, mut port) = (Options::default(), None, None);
         while let Some(arg) = parser.next()? {
             let of = match arg {
@@ -212,8 +217,13 @@ impl Options {
                 arg => other(arg)?,
             }
         }
-        if options.endpoints.is_empty() && (host.is_some() || port.is_some()) {
-            options.endpoints.push(Endpoint::tcp(host, port)?);
+        let is_given = host.is_some() || port.is_some();
+        if is_given && !options.endpoints.is_empty() {
+            return Err(lexopt::Error::from("give -l, or -p and -H").into());
+        }
+        let is_set = |(name, value): &Variable| matches!(&**name, "HOST" | "PORT") && !value.is_empty();
+        if is_given || options.endpoints.is_empty() && variables.iter().any(is_set) {
+            options.endpoints.push(Endpoint::tcp(host, port, variables)?);
         }
         Ok(options)
     }
@@ -322,7 +332,7 @@ fn with_ready_path(handler: Box<dyn Handler>, path: String, is_stopping: Arc<Ato
 }
 
 fn parse_host(text: &str) -> io::Result<String> {
-    Endpoint::tcp(Some(text.to_owned()), Some(0)).map(|_| text.to_owned())
+    Endpoint::tcp(Some(text.to_owned()), Some(0), &[]).map(|_| text.to_owned())
 }
 
 fn parse_workers(text: &str) -> io::Result<NonZero<usize>> {

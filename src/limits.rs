@@ -71,6 +71,10 @@ impl Default for Limits {
     }
 }
 
+/// The names of the limits, for a message; a test compares them with the fields.
+const NAMES: &str = "request_line_bytes_max, head_bytes_max, field_lines_max, head_timeout, idle_timeout, body_timeout, \
+    unread_bytes_max, write_timeout, drain_timeout, connections_max";
+
 impl Limits {
     /// Sets the limit of a name, which is that of its field, from text: a size like `32kb`, a time like `620s` or `500ms`, or a
     /// number.
@@ -91,7 +95,7 @@ impl Limits {
             "write_timeout" => self.write_timeout = time()?,
             "drain_timeout" => self.drain_timeout = time()?,
             "connections_max" => self.connections_max = number()?,
-            _ => return Err(format!("there is no limit {name:?}: the names are those of the fields of Limits")),
+            _ => return Err(format!("there is no limit {name:?}: the limits are {NAMES}")),
         }
         Ok(())
     }

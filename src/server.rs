@@ -35,7 +35,7 @@ use super::log::{flush_log, log};
 use listener::SocketFile;
 use worker::{Shared, run_worker};
 
-pub use endpoint::{Endpoint, invalid, parse_port};
+pub use endpoint::{Endpoint, Variable, invalid, parse_port};
 pub use listener::{BoundListener, Sharing};
 
 /// No more descriptors than this are asked for, even where the system has no limit.

@@ -25,6 +25,9 @@ pub enum Endpoint {
     Descriptor(i32),
 }
 
+/// A variable that is to be set for another process: its name and its value.
+pub type Variable = (String, String);
+
 impl Endpoint {
     /// Where to listen by default: on the sockets that systemd has opened (`LISTEN_FDS`), else on a TCP endpoint.
     ///
@@ -40,17 +43,19 @@ impl Endpoint {
                 }
                 Ok((LISTEN_FDS_START..).zip(0..count).map(|(number, _)| Endpoint::Descriptor(number)).collect())
             }
-            _ => Ok(vec![Endpoint::tcp(None, None)?]),
+            _ => Ok(vec![Endpoint::tcp(None, None, &[])?]),
         }
     }
 
-    /// A TCP endpoint; what is not given comes from `HOST` and `PORT`, and else is 0.0.0.0 and 3000.
+    /// A TCP endpoint; what is not given comes from `HOST` and `PORT`, of the environment or of `variables`, and else is 0.0.0.0
+    /// and 3000.
     ///
     /// # Errors
     ///
     /// The host is not one, or `PORT` is not a port number.
-    pub fn tcp(host: Option<String>, port: Option<u16>) -> io::Result<Self> {
-        let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
+    pub fn tcp(host: Option<String>, port: Option<u16>, variables: &[Variable]) -> io::Result<Self> {
+        let set = |name| variables.iter().rfind(|(found, _)| found == name).map(|(_, value)| value.clone());
+        let variable = |name| env::var(name).ok().or_else(|| set(name)).filter(|value| !value.is_empty());
         let (source, host) = match (host, variable("HOST")) {
             (Some(host), _) => ("", host),
             (None, Some(host)) => ("HOST: ", host),

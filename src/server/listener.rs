@@ -86,7 +86,7 @@ impl BoundListener {
         let endpoint = match local_addr(&socket) {
             Some(address) => {
                 set_tcp_options(&socket)?;
-                Endpoint::tcp(Some(address.ip().to_string()), Some(address.port()))?
+                Endpoint::tcp(Some(address.ip().to_string()), Some(address.port()), &[])?
             }
             None => match UnixListener::from(socket.try_clone()?).local_addr()?.as_pathname() {
                 Some(path) => Endpoint::Unix(path.to_owned()),

@@ -271,7 +271,7 @@ fn a_file_that_was_meant_is_suggested() {
         (
             ".",
             format!(
-                "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol {}/sleep.rs`; more: micro-smol explain entry-missing",
+                "there is neither Cargo.toml nor index.rs in {}: name a file, such as {}/sleep.rs; more: micro-smol explain entry-missing",
                 directory.display(),
                 directory.display()
             ),
@@ -384,7 +384,7 @@ fn a_file_without_a_handler_is_told_what_to_add() {
 fn a_directory_without_a_service_is_told_what_to_do() {
     let directory = directory("empty");
     let message = format!(
-        "there is neither Cargo.toml nor index.rs in {}: name a file, as in `micro-smol hello.rs`; more: micro-smol explain entry-missing",
+        "there is neither Cargo.toml nor index.rs in {}: name a file, such as hello.rs; more: micro-smol explain entry-missing",
         directory.display()
     );
     assert_fails(&mut micro_smol(&directory, &[]), &message);
@@ -708,6 +708,9 @@ fn an_env_file_sets_what_is_not_set() {
     // An option says otherwise, and so does what is set.
     assert!(success(start(&both).args(["-p", "8"])).contains("tcp://0.0.0.0:8"));
     assert!(success(start(&both).env("PORT", "9")).ends_with("\"9\"]\n[]\n"));
+    assert!(
+        success(start(&both).args(["-l", "tcp://[::1]:8"])).ends_with("\"7\"]\n[\"--listen\", \"tcp://[::1]:8\"]\n")
+    );
     let refused = "wrong:3: this is not NAME=value, a comment or a blank line";
     assert_fails(&mut start(&["--env-file", "wrong"]), refused);
     fs::write(directory.join("port"), "PORT=high\n").unwrap();
@@ -818,7 +821,11 @@ fn a_package_that_cannot_be_served_is_told_why() {
     let cases = [
         (newer, "src/lib.rs", newer_fault),
         (plain, "src/lib.rs", "it does not name micro-smol: add what `micro-smol vendor vendor/micro-smol` prints"),
-        (plain, "src/main.rs", "no library could export a handler: add src/lib.rs"),
+        (
+            plain,
+            "src/main.rs",
+            "no library could export a handler: add src/lib.rs, or name its program: [package.metadata.micro-smol] main = \"src/main.rs\"",
+        ),
         ("[workspace]\n", "src/lib.rs", "this is a workspace: name the directory of a member"),
     ];
     for (manifest, file, message) in cases {

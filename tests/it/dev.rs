@@ -347,7 +347,11 @@ fn a_main_that_returns_is_answered_for() {
     while ends < 2 {
         let answer = dev.ask_socket();
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        assert!(answer.contains("\r\n\r\nthe service has ended: exit status: 0; "), "{answer}");
+        assert!(
+            answer
+                .contains("\r\n\r\nthe service has ended: exit status: 0 (does its `main` call `micro_smol::run`?); "),
+            "{answer}"
+        );
         ends += dev.stderr.0.try_iter().filter(|line| line.contains("has ended")).count();
     }
     dev.write("index.rs", HANDLER);

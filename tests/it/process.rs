@@ -199,7 +199,6 @@ fn wrong_use_is_named_and_exits_with_2() {
         (&["--workers", "many"], "--workers: \"many\" is not a number of threads"),
         (&["--limit"], "missing argument for option '--limit'"),
         (&["--limit", "idle_timeout"], "--limit: \"idle_timeout\" is not a limit: give NAME=VALUE"),
-        (&["--limit", "tea=1"], "--limit: there is no limit \"tea\""),
         (&["--limit", "idle-timeout=1s"], "there is no limit \"idle-timeout\""),
         (
             &["--limit", "idle_timeout=soon"],
@@ -217,6 +216,8 @@ fn wrong_use_is_named_and_exits_with_2() {
         (&["--limit", "field_lines_max=1kb"], "field_lines_max: \"1kb\" cannot be read: give a number"),
         (&["--limit", "connections_max=many"], "connections_max: \"many\" cannot be read: give a number"),
         (&["-s=yes"], "yes"),
+        (&["-l", "fd:0", "-p", "0"], "give -l, or -p and -H"),
+        (&["-H", "localhost", "-l", "fd:0"], "give -l, or -p and -H"),
     ];
     for (args, message) in table {
         let output = run(Command::new(example("hello")).args(*args));
@@ -259,6 +260,11 @@ fn every_limit_can_be_an_option() {
     let mut client = service.connect();
     client.write_all(get("/").as_bytes()).unwrap();
     read_until(&mut client, "Hello, world");
+    // The message about another name lists them.
+    let names: Vec<_> = limits.iter().filter_map(|limit| limit.split('=').next()).collect();
+    let output = run(Command::new(example("hello")).args(["--limit", "tea=1"]));
+    let message = format!("micro-smol: --limit: there is no limit \"tea\": the limits are {}\n", names.join(", "));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), message);
 }
 
 /// What a service with these limits answers until it closes the connection.

@@ -60,7 +60,7 @@ impl Entry {
             Entry::of_file(index)
         } else {
             let file = meant(&index).unwrap_or("hello.rs".to_owned());
-            let advice = format!("name a file, as in `micro-smol {file}`; more: micro-smol explain entry-missing");
+            let advice = format!("name a file, such as {file}; more: micro-smol explain entry-missing");
             Err(format!("there is neither Cargo.toml nor index.rs in {}: {advice}", path.display()))
         }
     }
@@ -99,7 +99,11 @@ impl Entry {
             (None, Some(library)) => {
                 Entry::new(path.join("(generated).rs"), RustFile::default(), Some(call_of_library(library)?))?
             }
-            (None, None) => return Err(wrong("no library could export a handler: add src/lib.rs")),
+            (None, None) => {
+                return Err(wrong(
+                    "no library could export a handler: add src/lib.rs, or name its program: [package.metadata.micro-smol] main = \"src/main.rs\"",
+                ));
+            }
         };
         entry.dependencies = dependencies(package, &path).map_err(|fault| wrong(&fault))?;
         let lock = fs::read_to_string(Path::new(text(&metadata["workspace_root"])).join("Cargo.lock"));

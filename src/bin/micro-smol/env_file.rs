@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 const OPTION: &str = "--env-file";
 
+const NO_VARIABLE: &str = "this is not NAME=value, a comment or a blank line";
+
 /// Variables, each with its value.
 pub type Variables = Vec<(String, String)>;
 
@@ -38,13 +40,13 @@ pub fn read(files: &[PathBuf]) -> Result<Variables, String> {
 
 fn parse(text: &str, file: &Path) -> Result<Variables, String> {
     let lines = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let fault = |line| format!("{}:{line}: this is not NAME=value, a comment or a blank line", file.display());
-    lines.map(|(number, line)| variable(line).ok_or_else(|| fault(number))).collect()
+    let located = |line, fault| format!("{}:{line}: {fault}", file.display());
+    lines.map(|(number, line)| variable(line).map_err(|fault| located(number, fault))).collect()
 }
 
 /// A value is between quotes, or ends before ` #`. In double quotes, `\n` is the end of a line.
-fn variable(line: &str) -> Option<(String, String)> {
-    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+fn variable(line: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=').ok_or(NO_VARIABLE)?;
     let (name, value) = (name.trim(), value.trim());
     let is_name =
         !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -52,13 +54,14 @@ fn variable(line: &str) -> Option<(String, String)> {
         None if value.starts_with('#') => String::new(),
         None => value.split(" #").next().unwrap_or_default().trim_end().to_owned(),
         Some(quote) => {
-            let (quoted, rest) = value[1..].split_once(quote)?;
-            let is_whole = rest.is_empty() || rest.trim_start().starts_with('#');
-            let quoted = Some(quoted).filter(|_| is_whole)?;
+            let (quoted, rest) = value[1..].split_once(quote).ok_or("the quote has no end in this line")?;
+            if !rest.is_empty() && !rest.trim_start().starts_with('#') {
+                return Err(NO_VARIABLE);
+            }
             if quote == '"' { quoted.replace("\\n", "\n") } else { quoted.to_owned() }
         }
     };
-    (is_name && !name.is_empty()).then(|| (name.to_owned(), value))
+    if is_name && !name.is_empty() { Ok((name.to_owned(), value)) } else { Err(NO_VARIABLE) }
 }
 
 #[cfg(test)]
@@ -68,32 +71,28 @@ mod tests {
     #[test]
     fn values_are_what_node_and_compose_agree_on() {
         let cases = [
-            ("A=b", Some(("A", "b"))),
-            ("  export A_1 = b c \t", Some(("A_1", "b c"))),
-            ("A=", Some(("A", ""))),
-            ("A=b=c", Some(("A", "b=c"))),
-            ("A=b # c", Some(("A", "b"))),
-            ("A=b#c", Some(("A", "b#c"))),
-            ("A= # c", Some(("A", ""))),
-            ("A='b # \"c\" \\n'  # d", Some(("A", "b # \"c\" \\n"))),
-            ("A=\"b # 'c' \\n\"", Some(("A", "b # 'c' \n"))),
-            ("A=\"\"", Some(("A", ""))),
-            ("A=\"b", None),
-            ("A='b'c", None),
-            ("A", None),
-            ("=b", None),
-            ("1A=b", None),
-            ("A B=c", None),
+            ("A=b", Ok(("A", "b"))),
+            ("  export A_1 = b c \t", Ok(("A_1", "b c"))),
+            ("A=", Ok(("A", ""))),
+            ("A=b=c", Ok(("A", "b=c"))),
+            ("A=b # c", Ok(("A", "b"))),
+            ("A=b#c", Ok(("A", "b#c"))),
+            ("A= # c", Ok(("A", ""))),
+            ("A='b # \"c\" \\n'  # d", Ok(("A", "b # \"c\" \\n"))),
+            ("A=\"b # 'c' \\n\"", Ok(("A", "b # 'c' \n"))),
+            ("A=\"\"", Ok(("A", ""))),
+            ("A=\"b", Err("the quote has no end in this line")),
+            ("A='b'c", Err(NO_VARIABLE)),
+            ("A", Err(NO_VARIABLE)),
+            ("=b", Err(NO_VARIABLE)),
+            ("1A=b", Err(NO_VARIABLE)),
+            ("A B=c", Err(NO_VARIABLE)),
         ];
         for (line, expected) in cases {
             let parsed = parse(&format!("# x\n\n{line}\n"), Path::new("a"));
             match expected {
-                Some((name, value)) => assert_eq!(parsed, Ok(vec![(name.to_owned(), value.to_owned())]), "{line}"),
-                None => assert_eq!(
-                    parsed,
-                    Err("a:3: this is not NAME=value, a comment or a blank line".to_owned()),
-                    "{line}"
-                ),
+                Ok((name, value)) => assert_eq!(parsed, Ok(vec![(name.to_owned(), value.to_owned())]), "{line}"),
+                Err(fault) => assert_eq!(parsed, Err(format!("a:3: {fault}")), "{line}"),
             }
         }
     }

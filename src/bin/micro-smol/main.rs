@@ -148,22 +148,8 @@ fn with_suggestion(outcome: Outcome, help: &str) -> Outcome {
 fn serve(mut args: Vec<OsString>) -> Outcome {
     let env_files = env_file::take(&mut args)?;
     let variables = env_file::read(&env_files)?;
-    // `PORT` and `HOST` of a file become options, because this process opens or checks the sockets. Options that follow override
-    // them.
-    let mut places = Vec::<OsString>::new();
-    for (name, value) in variables.iter().filter(|(_, value)| !value.is_empty()) {
-        let option = match &**name {
-            "PORT" => "--port",
-            "HOST" => "--host",
-            _ => continue,
-        };
-        let parsed = Options::parse(Parser::from_args([option, value]), |arg| Err(arg.unexpected()));
-        parsed.map_err(|error| error.to_string().replacen(option, name, 1))?;
-        places.extend([option.into(), value.into()]);
-    }
-    args.splice(1..1, places);
     let mut arguments = Arguments::new(1, &["dev", "debug", "offline", "locked"]);
-    let mut options = Options::parse(Parser::from_iter(args), |arg| match arg {
+    let mut options = Options::parse(Parser::from_iter(args), &variables, |arg| match arg {
         Arg::Short('d') => arguments.take(Arg::Long("dev")),
         arg => arguments.take(arg),
     })?;

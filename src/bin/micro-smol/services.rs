@@ -108,10 +108,12 @@ impl Services {
         self.promote();
         self.retired.retain_mut(Service::is_running);
         let mut ended = None;
-        for service in [&mut self.next, &mut self.current] {
+        let no_server = " (does its `main` call `micro_smol::run`?)";
+        for (service, hint) in [(&mut self.next, no_server), (&mut self.current, "")] {
             if let Some(Ok(Some(status))) = service.as_mut().map(|service| service.child.try_wait()) {
                 let advice = "the next change, or the next request after a second, starts it again";
-                let text = format!("the service has ended: {status}; {advice}");
+                let hint = if status.success() { hint } else { "" };
+                let text = format!("the service has ended: {status}{hint}; {advice}");
                 say(&text);
                 (*service, ended) = (None, Some(text));
             }

@@ -22,7 +22,9 @@ fn a_start_without_a_change_runs_no_cargo() {
         let said = failure(command.env("CARGO", "/missing").env(variable, "--cfg a"), 1);
         assert!(said.contains("cargo was not found"), "{said}");
     };
-    asks_cargo("RUSTFLAGS");
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_PROFILE_DEV_LTO", "RUSTC_WRAPPER"] {
+        asks_cargo(variable);
+    }
     for setting in ["Cargo.lock", "rust-toolchain.toml"] {
         File::create(directory.join(setting)).unwrap();
         asks_cargo("UNRELATED");

@@ -1,6 +1,7 @@
 //! Has cargo compile the package that is generated for an entry, if anything has changed since it did.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,8 +22,9 @@ use super::fingerprint::{self, Build, Fingerprint};
 use super::package::{self, generate};
 use super::terminal::say;
 
-/// Variables that make another executable of the same code.
-const VARIABLES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"];
+/// How the names of variables begin that make another executable of the same code.
+const VARIABLES: [&str; 7] =
+    ["CARGO_BUILD_", "CARGO_ENCODED_", "CARGO_PROFILE_", "CARGO_TARGET_", "RUSTC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
 
 /// What to compile, and how.
 pub struct BuildRequest {
@@ -161,7 +163,9 @@ impl BuildRequest {
 
     /// The file in which a build of this kind is written down.
     fn record(&self) -> PathBuf {
-        let variables: Vec<Option<OsString>> = VARIABLES.map(env::var_os).into();
+        let counts =
+            |name: &OsString| VARIABLES.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()));
+        let variables: BTreeMap<_, _> = env::vars_os().filter(|(name, _)| counts(name)).collect();
         self.package.join(format!("{}.json", cache::key((&self.cargo, self.rustc, variables))))
     }
 

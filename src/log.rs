@@ -144,7 +144,7 @@ fn write_escaped(target: Target, line: &str) {
     let mut text = format!("micro-smol: {line}");
     let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
     if dropped > 0 {
-        text.push_str(&format!(" ({dropped} lines before it were dropped)"));
+        text.push_str(&format!(" (lines dropped before it: {dropped})"));
     }
     text.push('\n');
     if !send(target, text) {

@@ -213,8 +213,8 @@ fn lines_that_were_dropped_are_counted_in_the_next_one() {
         for line in lines.try_iter() {
             assert!(line.starts_with("micro-smol: GET /fail: 500: long long "), "{line}");
             count += 1;
-            let said = line.strip_suffix(" lines before it were dropped)");
-            dropped += said.map_or(0, |line| line.rsplit_once(" (").unwrap().1.parse::<usize>().unwrap());
+            let said = line.strip_suffix(')').and_then(|line| line.split_once(" (lines dropped before it: "));
+            dropped += said.map_or(0, |(_, count)| count.parse::<usize>().unwrap());
         }
     }
     drop(client);

@@ -78,9 +78,11 @@ impl Fields {
 
     /// Adds a line behind the others, whatever the name and the value are.
     pub fn append(&mut self, name: &str, value: &str) {
-        if self.lines.is_empty() {
-            self.lines.reserve(LINES_MIN);
-            self.bytes.reserve(BYTES_MIN);
+        if self.lines.capacity() == 0 {
+            self.lines = Vec::with_capacity(LINES_MIN);
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes = Vec::with_capacity(BYTES_MIN);
         }
         self.names |= bit(name.as_bytes());
         let line = Line { name: self.push(name), value: self.push(value) };

@@ -184,9 +184,12 @@ impl Rejection {
         Rejection::new(StatusCode::BadRequest, reason)
     }
 
-    /// Finds that of a message body among the causes of an error.
+    /// Finds that of a message body among the causes of an error. What an `io::Error` was made of is not among its causes.
     pub(super) fn among(error: &(dyn StdError + 'static)) -> Option<Rejection> {
-        chain(error).find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref().copied())
+        chain(error).find_map(|error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Rejection::among(inner),
+            None => error.downcast_ref().copied(),
+        })
     }
 }
 

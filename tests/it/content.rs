@@ -276,6 +276,7 @@ async fn read_by_path(mut req: Request) -> Result<Response> {
         }
     }
 
+    let nested = |error| io::Error::other(Failed(error));
     let way = req.path().to_owned();
     let mut content = Vec::new();
     match way.as_str() {
@@ -292,6 +293,8 @@ async fn read_by_path(mut req: Request) -> Result<Response> {
         "/body_string" => drop(http_types::Request::from(req).body_string().await?),
         "/body_form" => drop(http_types::Request::from(req).body_form::<Vec<(String, String)>>().await?),
         "/own" => drop(req.take_body().read_to_end(&mut content).await.map_err(Failed)?),
+        "/nested" => drop(req.take_body().read_to_end(&mut content).await.map_err(io::Error::other)?),
+        "/nested_own" => drop(req.take_body().read_to_end(&mut content).await.map_err(nested)?),
         _ => drop(req.take_body().read_to_end(&mut content).await.status(409)?),
     }
     ().into_response()
@@ -313,6 +316,8 @@ fn a_fault_of_the_body_is_400_wherever_it_surfaces() {
         "body_string",
         "body_form",
         "own",
+        "nested",
+        "nested_own",
     ];
     let faults = [
         ("transfer-encoding: chunked\r\n\r\n3\r\nabc\r\nx\r\n\r\n", "chunk size is not hexadecimal"),
@@ -331,7 +336,7 @@ fn a_fault_of_the_body_is_400_wherever_it_surfaces() {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{way} {fault:?}: {answer}");
             let message = match (way, is_refused) {
                 (_, true) => "Body exceeded 1mb limit".to_owned(),
-                ("own", _) => "the upload has failed".to_owned(),
+                ("own" | "nested_own", _) => "the upload has failed".to_owned(),
                 _ => format!("Invalid body: {reason}"),
             };
             assert!(answer.ends_with(&format!("\r\n\r\n{message}")), "{way} {fault:?}: {answer}");

@@ -4,7 +4,7 @@ use http_types::{Method, StatusCode, Version};
 
 use super::super::error::Rejection;
 use super::head::Head;
-use super::syntax::{decimal, elements, is_token};
+use super::syntax::{decimal, is_token};
 
 /// How the end of a message body is found (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ fn content_length(value: &[u8]) -> Result<u64, Rejection> {
     length.ok_or(Rejection::bad("Content-Length is malformed"))
 }
 
-/// Finds whether a request lets the connection persist (RFC 9112, 9.3). The response may still close it.
+/// Finds whether a request lets the connection persist (RFC 9112, 9.3). A shutdown, a body left unread, and the response may still
+/// close it.
 pub fn persistence(head: &Head) -> Persistence {
     let says = |option| head.fields.has_element("connection", option);
     match head.version {
@@ -118,8 +119,9 @@ pub fn persistence(head: &Head) -> Persistence {
 /// Finds what the peer expects. HTTP/1.0 does not know 100 (Continue); no other expectation is known here.
 pub fn expectation(head: &Head) -> Result<Expectation, Rejection> {
     let mut expectation = Expectation::Nothing;
-    for value in head.fields.values("expect") {
-        if !elements(value).all(|expected| expected.eq_ignore_ascii_case(b"100-continue")) {
+    // An empty element of a list does not count (RFC 9110, 5.6.1.2).
+    for expected in head.fields.elements("expect").filter(|expected| !expected.is_empty()) {
+        if !expected.eq_ignore_ascii_case(b"100-continue") {
             return Err(Rejection::new(StatusCode::ExpectationFailed, "expectation is unknown"));
         }
         if head.version == Version::Http1_1 {

@@ -325,5 +325,17 @@ fn being_told_to_continue_waits_for_the_answers_before() {
 
 #[test]
 fn another_expectation_is_417() {
-    assert_eq!(statuses(&echo, EXPECTING.replace("100-Continue", "a-miracle")), ["417 close"]);
+    for other in ["a-miracle", "100-continue, a-miracle", "100-continue=1", "100"] {
+        assert_eq!(statuses(&echo, EXPECTING.replace("100-Continue", other)), ["417 close"], "{other}");
+    }
+}
+
+#[test]
+fn an_empty_element_is_no_expectation() {
+    for (list, continues) in [("100-continue,", true), (",, 100-continue", true), ("", false), (", ,", false)] {
+        let input = EXPECTING.replace("100-Continue", list);
+        let (answer, _) = converse(&echo, &Limits::default(), &[input.as_bytes(), b"hello"], usize::MAX);
+        let start = if continues { "HTTP/1.1 100 Continue\r\n\r\n" } else { "" };
+        assert_eq!(answer, format!("{start}{}", ok("POST / \"hello\"")), "{list:?}");
+    }
 }

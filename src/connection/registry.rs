@@ -182,7 +182,7 @@ pub struct Registration<'a> {
 }
 
 /// What is left of a turn behind a step that has moved so many bytes.
-pub(super) fn left_behind_step(left: usize, bytes: usize) -> usize {
+pub(super) fn turn_bytes_after(left: usize, bytes: usize) -> usize {
     left.saturating_sub(bytes.max(STEP_BYTES))
 }
 
@@ -203,7 +203,7 @@ impl Registration<'_> {
     /// Counts a step that has moved so many bytes.
     pub(super) fn charge(&self, bytes: usize) {
         let left = &self.connections.turn_bytes;
-        left.set(left_behind_step(left.get(), bytes));
+        left.set(turn_bytes_after(left.get(), bytes));
     }
 
     /// Ready when `time` has passed since the first call for this, or since [`progress`](Self::progress).

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{answer, connect, exchange, get, ok};
 use micro_smol::smol::channel;
 use micro_smol::smol::future::{FutureExt, pending};
-use micro_smol::smol::io::AsyncWriteExt;
+use micro_smol::smol::io::{AsyncReadExt, AsyncWriteExt};
 use micro_smol::smol::{self, Timer};
 use micro_smol::{
     Handler, IntoResponse, Limits, Method, Request, Response, Result, Running, create_error, listen, respond, serve,
@@ -97,6 +97,38 @@ fn an_upgraded_stream_ends_with_its_connection_wherever_it_is() {
     // The task in another thread finds the stream closed.
     while writes.recv_blocking().is_ok() {}
     let _ = client.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn a_task_that_waits_for_the_peer_of_an_upgraded_stream_learns_of_its_end() {
+    // One waits for something to read, one for room to write.
+    for waits_to_write in [false, true] {
+        let (ended, ends) = channel::unbounded();
+        let (begun, begins) = channel::unbounded();
+        let handler = async move |req: Request| {
+            let (ended, begun) = (ended.clone(), begun.clone());
+            upgrade(&req, "x", async move |mut io| {
+                let waiting = async move {
+                    begun.try_send(()).unwrap();
+                    let end = match waits_to_write {
+                        true => io.write_all(&vec![b'x'; 100_000_000]).await.map(|()| 1),
+                        false => io.read(&mut [0]).await,
+                    };
+                    ended.try_send(end).unwrap();
+                };
+                smol::spawn(waiting).detach();
+                pending().await
+            })
+        };
+        let limits = Limits { drain_timeout: Duration::ZERO, write_timeout: Duration::MAX, ..Limits::default() };
+        let server = listen_within(handler, limits);
+        let mut client = connect(&server);
+        client.write_all(format!("{ASK}\r\n").as_bytes()).unwrap();
+        begins.recv_blocking().unwrap();
+        server.stop().unwrap_err();
+        let end = ends.recv_blocking().unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
 }
 
 #[test]

@@ -135,16 +135,19 @@ impl<'a> Listener<'a> {
     /// Accepts a connection that is still there. Its peer has an address if it is not a Unix socket; one of IPv4 is IPv4 even
     /// if the socket is IPv6.
     pub(super) async fn accept(&self) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
-        loop {
-            match poll_fn(|cx| self.source.poll_with(cx, Direction::Read, |fd| Ok((accept(fd)?, Next::Ready)))).await {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                accepted => {
-                    let (socket, address) = accepted?;
-                    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
-                    return Ok((socket, address.map(|address| (address.ip().to_canonical(), address.port()).into())));
-                }
+        poll_fn(|cx| self.source.poll_with(cx, Direction::Read, |_| Ok((self.accept_now()?, Next::Ready)))).await
+    }
+
+    /// Accepts a connection that has come.
+    pub(super) fn accept_now(&self) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+        let (socket, address) = loop {
+            match accept(self.source.fd()) {
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                accepted => break accepted?,
             }
-        }
+        };
+        let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+        Ok((socket, address.map(|address| (address.ip().to_canonical(), address.port()).into())))
     }
 }
 

@@ -1,19 +1,20 @@
 //! The life of a worker: it accepts connections until it is told to stop, then lets them end.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::iter;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
-use futures_lite::future::{pending, poll_once};
+use futures_lite::future::{block_on, pending, yield_now};
 use smol::LocalExecutor;
 use smol::channel::Receiver;
 use smol::lock::{Barrier, Semaphore};
@@ -31,8 +32,8 @@ use super::turn::Turn;
 /// How long a worker waits after it could not accept a connection, for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often a worker that ends asks the kernel what has come: enough for any backlog, but bounded.
-const LAST_LOOKS: usize = 64;
+/// How many connections a worker that ends accepts at most: more than a backlog holds.
+const LAST_MAX: usize = 65_536;
 
 /// How many tasks a worker polls before it looks at its sockets again.
 const TURN_TASKS: usize = 32;
@@ -55,35 +56,18 @@ pub(super) struct Shared {
 
 /// Serves with a reactor and an executor of its own; returns how many connections were cut.
 pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io::Result<usize> {
-    let (reactor, connections, has_accepted) = (Reactor::new()?, Connections::default(), Cell::new(false));
-    let executor = LocalExecutor::new();
-    let worker = Worker {
-        shared,
-        reactor: &reactor,
-        connections: &connections,
-        executor: &executor,
-        has_accepted: &has_accepted,
-    };
-    let mut serving = pin!(worker.serve(listeners));
+    let (reactor, connections) = (Reactor::new()?, Connections::default());
+    let executor = Rc::new(LocalExecutor::new());
+    let worker = Worker { shared, reactor: &reactor, connections: &connections, executor: Rc::downgrade(&executor) };
+    let serving = executor.spawn(async move { worker.serve(listeners).await });
     let mut tick = pin!(executor.tick());
-    let mut served = Ok(0);
-    let mut is_done = |cx: &mut Context<'_>| {
-        has_accepted.set(false);
-        serving.as_mut().poll(cx).map(|outcome| served = outcome).is_ready()
-    };
     reactor.run(&connections, |cx| {
-        if is_done(cx) {
-            return Turn::Done;
-        }
         for _ in 0..TURN_TASKS {
+            if serving.is_finished() {
+                return Turn::Done;
+            }
             match tick.as_mut().poll(cx) {
                 Poll::Ready(()) => tick.set(executor.tick()),
-                // The tasks wait, so the next connection is accepted; the kernel need not be asked for events in between.
-                Poll::Pending if has_accepted.get() => {
-                    if is_done(cx) {
-                        return Turn::Done;
-                    }
-                }
                 Poll::Pending => return Turn::Idle,
             }
             if connections.is_turn_over() {
@@ -92,19 +76,18 @@ pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io:
         }
         Turn::More
     })?;
-    served
+    block_on(serving)
 }
 
-struct Worker<'a, 'e> {
+/// The task that accepts connections, and makes a task of each.
+struct Worker<'e> {
     shared: &'e Shared,
     reactor: &'e Reactor,
     connections: &'e Connections,
-    executor: &'a LocalExecutor<'e>,
-    /// Whether to ask for another connection without an event.
-    has_accepted: &'e Cell<bool>,
+    executor: Weak<LocalExecutor<'e>>,
 }
 
-impl Worker<'_, '_> {
+impl Worker<'_> {
     async fn serve(&self, listeners: Vec<SharedListener>) -> io::Result<usize> {
         let served = async {
             self.accept_until_shutdown(listeners).await?;
@@ -132,14 +115,8 @@ impl Worker<'_, '_> {
             let _ = self.shared.shutdown.recv().await;
         };
         accepting.or(shutdown).await;
-        // What has come by now is in flight.
-        for _ in 0..LAST_LOOKS {
-            if self.reactor.look().unwrap_or(0) == 0 {
-                break;
-            }
-        }
         for listener in &listeners {
-            while let Some(Ok((socket, peer_addr))) = poll_once(listener.accept()).await {
+            for (socket, peer_addr) in iter::from_fn(|| listener.accept_now().ok()).take(LAST_MAX) {
                 self.spawn(socket, peer_addr, listener.authority.clone());
             }
         }
@@ -163,15 +140,13 @@ impl Worker<'_, '_> {
                     Timer::after(ACCEPT_PAUSE).await;
                 }
             }
-            // One at a time, so that the other workers get their share. This is polled again when the tasks wait.
-            self.has_accepted.set(true);
-            let mut has_yielded = false;
-            poll_fn(|_| if mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+            // One at a time, behind the tasks that can go on, so that the other workers get their share.
+            yield_now().await;
         }
     }
 
     fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: Arc<str>) {
-        let Worker { shared, reactor, connections, .. } = *self;
+        let Worker { shared, reactor, connections, ref executor } = *self;
         let context =
             ConnectionContext { peer_addr, authority: Some(authority), stopping: Some(shared.shutdown.clone()) };
         let registration = connections.register();
@@ -187,6 +162,8 @@ impl Worker<'_, '_> {
             Some(served) => served.map(drop),
             None => Poll::Ready(()),
         });
-        self.executor.spawn(survived).detach();
+        if let Some(executor) = executor.upgrade() {
+            executor.spawn(survived).detach();
+        }
     }
 }

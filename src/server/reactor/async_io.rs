@@ -49,11 +49,6 @@ impl Reactor {
             Poll::Pending
         }))
     }
-
-    /// Does nothing: each socket looks for itself.
-    pub fn look(&self) -> io::Result<usize> {
-        Ok(0)
-    }
 }
 
 /// A socket's entry among those of its worker.

@@ -40,9 +40,8 @@ const NO_TIME: Option<Timespec> = Some(Timespec { tv_sec: 0, tv_nsec: 0 });
 
 /// The sockets of a worker, and its sleep. Whatever it needs is opened when it is made.
 pub struct Reactor {
-    epoll: OwnedFd,
-    /// The epoll as a source of async-io.
-    epoll_source: Async<OwnedFd>,
+    /// A source of async-io, too.
+    epoll: Async<OwnedFd>,
     events: RefCell<Vec<Event>>,
     sources: RefCell<Slab<Arc<State>>>,
     /// How many sockets have been registered, modulo 2³².
@@ -54,14 +53,12 @@ pub struct Reactor {
 
 impl Reactor {
     pub fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let epoll_source = Async::new_nonblocking(epoll.try_clone()?)?;
+        let epoll = Async::new_nonblocking(epoll::create(CreateFlags::CLOEXEC)?)?;
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &eventfd, EventData::new_u64(u64::MAX), EventFlags::IN | EventFlags::ET)?;
         let notifier = Notifier { state: AtomicU8::new(AWAKE), eventfd, elsewhere: AtomicWaker::new() };
         Ok(Reactor {
             epoll,
-            epoll_source,
             events: Vec::with_capacity(EVENTS_MAX).into(),
             sources: RefCell::default(),
             registered: Cell::new(0),
@@ -125,7 +122,7 @@ impl Reactor {
     fn poll_elsewhere(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.notifier.elsewhere.register(cx.waker());
         match self.notifier.fall_asleep(ASLEEP_ELSEWHERE) {
-            true => self.epoll_source.poll_readable(cx),
+            true => self.epoll.poll_readable(cx),
             false => Poll::Ready(Ok(())),
         }
     }
@@ -155,12 +152,6 @@ impl Reactor {
         self.notifier.state.swap(AWAKE, Ordering::SeqCst);
         Ok(())
     }
-
-    /// Notes what the kernel has to say by now, and returns how many events that were.
-    pub fn look(&self) -> io::Result<usize> {
-        self.wait(NO_TIME)?;
-        Ok(self.events.borrow().len())
-    }
 }
 
 const AWAKE: u8 = 0;
@@ -189,10 +180,6 @@ impl Notifier {
 
 impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
         match self.state.swap(NOTIFIED, Ordering::SeqCst) {
             // Err only if the worker has not slept for 2⁶⁴ notifications.
             ASLEEP => drop(rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes())),

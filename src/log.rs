@@ -28,53 +28,50 @@ pub(super) static MODE: LazyLock<Mode> = LazyLock::new(|| match env::var("MICRO_
 /// How many lines wait to be written; more are dropped and counted.
 const LOG_LINES_MAX: usize = 1024;
 
-enum Target {
-    Stdout,
-    Stderr,
-}
+/// Where text goes. `println!` and `eprintln!` would panic where the pipe is closed.
+type Print = fn(&[u8]) -> io::Result<()>;
 
-/// Lines to be written. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting.
-struct Log {
-    /// `None` if the thread could not be started. Lines are then written directly, because no worker could be started, either.
-    lines: Option<SyncSender<(Target, String)>>,
-    unwritten: AtomicUsize,
-    dropped: AtomicUsize,
-}
-
-static LOG: LazyLock<Log> = LazyLock::new(|| {
-    let (lines, written) = mpsc::sync_channel::<(Target, String)>(LOG_LINES_MAX);
-    let thread = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(move || {
-        for (target, line) in written {
-            print_now(target, &line);
-            LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
-        }
-    });
-    Log { lines: thread.is_ok().then_some(lines), unwritten: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
+/// Lines to be written. A thread of its own writes them: a full pipe must not keep a worker or a signal waiting. `None` if it could
+/// not be started; lines are then written directly, because no worker could be started, either.
+static LOG: LazyLock<Option<SyncSender<(Print, String)>>> = LazyLock::new(|| {
+    let (lines, waiting) = mpsc::sync_channel(LOG_LINES_MAX);
+    let write = move || waiting.into_iter().for_each(|(print, line)| print_now(print, line));
+    let thread = thread::Builder::new().name("micro-smol-log".to_owned()).spawn(write);
+    thread.is_ok().then_some(lines)
 });
 
-fn print_now(target: Target, text: &str) {
-    // `println!` and `eprintln!` would panic where the pipe is closed.
-    let _ = match target {
-        Target::Stdout => io::stdout().write_all(text.as_bytes()),
-        Target::Stderr => io::stderr().write_all(text.as_bytes()),
-    };
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+fn print_now(print: Print, line: String) {
+    // Err where nobody reads it.
+    let _ = print(line.as_bytes());
+    UNWRITTEN.fetch_sub(1, Ordering::SeqCst);
+}
+
+fn stdout(text: &[u8]) -> io::Result<()> {
+    io::stdout().write_all(text)
+}
+
+fn stderr(text: &[u8]) -> io::Result<()> {
+    io::stderr().write_all(text)
 }
 
 /// Prints a line on stderr, unless `MICRO_ENV=test` keeps it silent.
 pub(super) fn log(line: impl Display) {
     if *MODE != Mode::Test {
-        write(Target::Stderr, &line.to_string());
+        write(stderr, &line.to_string());
     }
 }
 
 /// Prints a line on stdout.
 pub(super) fn print(line: impl Display) {
-    write(Target::Stdout, &line.to_string());
+    write(stdout, &line.to_string());
 }
 
 /// Prints a line on stderr, whatever `MICRO_ENV` says.
 pub(super) fn print_error(line: impl Display) {
-    write(Target::Stderr, &line.to_string());
+    write(stderr, &line.to_string());
 }
 
 /// Whether stderr is a terminal whose user has not asked for text without colours (`NO_COLOR`).
@@ -113,7 +110,7 @@ impl RequestLog {
         };
         let status = if self.is_coloured { format!("\x1b[{colour}m{status}\x1b[0m") } else { status.to_string() };
         let request = escaped(request);
-        write_escaped(Target::Stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {request} {status}{rest}"));
+        write_escaped(stderr, &format!("{hours:02}:{minutes:02}:{seconds:02} {request} {status}{rest}"));
     }
 }
 
@@ -135,41 +132,33 @@ fn escaped(line: &str) -> String {
     text
 }
 
-fn write(target: Target, line: &str) {
-    write_escaped(target, &escaped(line));
+fn write(print: Print, line: &str) {
+    write_escaped(print, &escaped(line));
 }
 
 /// Writes a line, or counts it if too many wait.
-fn write_escaped(target: Target, line: &str) {
+fn write_escaped(print: Print, line: &str) {
     let mut text = format!("micro-smol: {line}");
-    let dropped = LOG.dropped.swap(0, Ordering::SeqCst);
+    let dropped = DROPPED.swap(0, Ordering::SeqCst);
     if dropped > 0 {
         text.push_str(&format!(" (lines dropped before it: {dropped})"));
     }
     text.push('\n');
-    if !send(target, text) {
-        LOG.dropped.fetch_add(dropped + 1, Ordering::SeqCst);
+    UNWRITTEN.fetch_add(1, Ordering::SeqCst);
+    match &*LOG {
+        None => print_now(print, text),
+        Some(lines) if lines.try_send((print, text)).is_ok() => {}
+        Some(_) => {
+            UNWRITTEN.fetch_sub(1, Ordering::SeqCst);
+            DROPPED.fetch_add(dropped + 1, Ordering::SeqCst);
+        }
     }
-}
-
-/// Hands text to the thread; whether there was room.
-fn send(target: Target, text: String) -> bool {
-    let Some(lines) = &LOG.lines else {
-        print_now(target, &text);
-        return true;
-    };
-    LOG.unwritten.fetch_add(1, Ordering::SeqCst);
-    let sent = lines.try_send((target, text)).is_ok();
-    if !sent {
-        LOG.unwritten.fetch_sub(1, Ordering::SeqCst);
-    }
-    sent
 }
 
 /// Waits until the log is written, but not for long: the process is about to end.
 pub(super) fn flush_log() {
     let end = Instant::now() + Duration::from_millis(500);
-    while LOG.unwritten.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+    while UNWRITTEN.load(Ordering::SeqCst) > 0 && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -205,22 +205,20 @@ impl<T> fmt::Debug for Content<'_, T> {
     }
 }
 
-/// The charset that Content-Type names.
+/// The charset that Content-Type names, in lower case.
 fn charset(request: &Request) -> Option<String> {
     let value = request.header_bytes("content-type").filter(|value| value.contains(&b';'))?;
     let media_type: Mime = str::from_utf8(value).ok()?.parse().ok()?;
-    media_type.param("charset").map(|charset| charset.as_str().to_owned())
+    media_type.param("charset").map(|charset| charset.as_str().to_ascii_lowercase())
 }
 
 fn decode<'a>(charset: Option<&str>, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
-    let charset = charset.unwrap_or("utf-8");
-    let is = |names: [&str; 2]| names.iter().any(|name| charset.eq_ignore_ascii_case(name));
-    match charset {
-        _ if is(["us-ascii", "ascii"]) && !bytes.is_ascii() => Err(create_error(400, "Invalid body: not US-ASCII")),
-        _ if is(["utf-8", "utf8"]) || is(["us-ascii", "ascii"]) => {
+    match charset.unwrap_or("utf-8") {
+        "us-ascii" | "ascii" if !bytes.is_ascii() => Err(create_error(400, "Invalid body: not US-ASCII")),
+        "utf-8" | "utf8" | "us-ascii" | "ascii" => {
             str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| invalid("body", error))
         }
-        _ if is(["iso-8859-1", "latin1"]) => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
-        _ => Err(create_error(415, format_args!("Unsupported charset {charset:?}"))),
+        "iso-8859-1" | "latin1" => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        charset => Err(create_error(415, format_args!("Unsupported charset {charset:?}"))),
     }
 }

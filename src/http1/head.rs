@@ -90,12 +90,10 @@ impl Head {
         reader.line_end(BAD_LINE_END)?;
         // HTTP/1.1 requires exactly one Host; two are an error in any version (RFC 9112, 3.2). It may be empty.
         match host {
-            None if self.version == Version::Http1_1 => return Err(Rejection::bad("Host is missing").into()),
-            None | Some([]) => {}
-            Some(host) if !is_authority(host) => return Err(Rejection::bad("Host is malformed").into()),
-            Some(_) => {}
+            None if self.version == Version::Http1_1 => Err(Rejection::bad("Host is missing").into()),
+            Some(host @ [_, ..]) if !is_authority(host) => Err(Rejection::bad("Host is malformed").into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn read_request_line(&mut self, message: &[u8], reader: &mut Reader<'_>) -> Result<(), ParseError> {

@@ -309,9 +309,9 @@ impl Options {
         let server = self.workers.iter().fold(server, |server, workers| server.workers(workers.get()));
         // In development, the process that opened the sockets has printed where they are: `--dev` starts one service after the
         // other.
-        let is_announced = *MODE == Mode::Development && matches!(self.endpoints[..], [Endpoint::Descriptor(_), ..]);
+        let was_announced = *MODE == Mode::Development && matches!(self.endpoints[..], [Endpoint::Descriptor(_), ..]);
         let on_ready = |urls: &[String]| {
-            if !is_announced {
+            if !was_announced {
                 self.announce(urls)
             }
         };

@@ -137,7 +137,7 @@ impl Connection<'_> {
         let mut waiting = Waiting::Head;
         while let Some(head) = poll_fn(|cx| self.poll_head(cx, waiting)).await? {
             waiting = Waiting::Request;
-            let (context, mut response) = match head.and_then(|head| self.accept(head)) {
+            let (context, mut response) = match head.and_then(|head| self.begin_request(head)) {
                 Ok((context, request)) => {
                     let mut response = pin!(respond(handler, request));
                     (context, self.drive(|cx| response.as_mut().poll(cx)).await?)
@@ -191,7 +191,7 @@ impl Connection<'_> {
     }
 
     /// Makes the request of a head.
-    fn accept(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
+    fn begin_request(&mut self, head: Arc<Head>) -> Result<(ResponseContext, Request), Rejection> {
         let (framing, expectation) = (http1::framing(&head)?, http1::expectation(&head)?);
         let (method, version, persistence) = (head.method, head.version, http1::persistence(&head));
         self.transport.registration.charge(REQUEST_BYTES);
@@ -215,7 +215,7 @@ impl Connection<'_> {
             return payload;
         }
         self.decoder = Decoder::new(framing);
-        self.transport.begin_body(expectation);
+        self.transport.expect_body(expectation);
         Payload::received(self.pipe.insert(PipeWriter::default()).reader(), length)
     }
 

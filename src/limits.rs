@@ -37,7 +37,8 @@ pub struct Limits {
     /// longer than the 60 of most balancers.
     pub idle_timeout: Duration,
     /// Between bytes of a message body that the handler waits for. A slower body makes the read fail with 408. The default is
-    /// 30 seconds.
+    /// 30 seconds. A read of [`Request::take_body`](super::Request::take_body) that is given up, as for a timer, counts until more
+    /// has come or the body is dropped.
     pub body_timeout: Duration,
     /// How much of a message body that the handler left unread is read, to keep the connection. Above it the connection is
     /// closed. The default is 64 KiB.

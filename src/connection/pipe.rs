@@ -1,7 +1,8 @@
 //! The way of content from the connection, which owns the stream, to its reader, which may be in another task.
 //!
 //! The connection reads content into the pipe's buffer for as long as its reader waits for more; the reader then takes the
-//! buffer, so that content is not copied. The pipe ends with the connection, whatever becomes of the reader.
+//! buffer. Content is copied only where the reader has some already. The pipe ends with the connection, whatever becomes of the
+//! reader.
 
 use std::io;
 use std::mem;

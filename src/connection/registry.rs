@@ -1,4 +1,7 @@
 //! [`Connections`]: the open connections of a worker, by when each must make progress, and whether they should end.
+//!
+//! A request sets no timer, because those of async-io wake a thread: each connection has one deadline, and the worker looks
+//! through the list of them.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -43,7 +46,7 @@ pub async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Opti
 pub struct Connections {
     phase: Cell<Phase>,
     open: RefCell<Slab<Rc<Entry>>>,
-    /// No deadline is before this.
+    /// No deadline is more than a tick before this.
     next_deadline: Cell<Option<Instant>>,
     /// Wakes whoever waits for the last connection to end.
     empty_waker: Cell<Option<Waker>>,

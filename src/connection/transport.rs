@@ -127,7 +127,7 @@ impl<'a> Transport<'a> {
     }
 
     /// Notes what the peer waits for before it sends the body; a peer that has begun with it does not wait.
-    pub(super) fn begin_body(&mut self, expectation: Expectation) {
+    pub(super) fn expect_body(&mut self, expectation: Expectation) {
         self.read_bytes = READ_BYTES_MIN;
         self.expectation = if self.unread().is_empty() { expectation } else { Expectation::Nothing };
     }

@@ -16,15 +16,19 @@ use micro_smol::smol::unblock;
 
 use super::arguments::Arguments;
 use super::cache;
-use super::cargo::{self, cargo};
+use super::cargo::{self, Compilation, cargo};
 use super::entry::{self, Entry};
 use super::fingerprint::{self, Build, Fingerprint};
+use super::manifest::keys;
 use super::package::{self, generate};
 use super::terminal::say;
 
 /// How the names of variables begin that make another executable of the same code.
 const VARIABLES: [&str; 7] =
     ["CARGO_BUILD_", "CARGO_ENCODED_", "CARGO_PROFILE_", "CARGO_TARGET_", "RUSTC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
+
+/// What makes cargo show its progress, although it does not write to the terminal itself.
+const PROGRESS: [&str; 2] = ["--config=term.progress.when='always'", "--config=term.progress.width=60"];
 
 /// What to compile, and how.
 pub struct BuildRequest {
@@ -114,12 +118,12 @@ impl BuildRequest {
             let _lock = self.lock().await?;
             self.ask_rustc(&Entry::find(&self.path)?).await
         };
-        let (_, messages) = block_on(explored)?;
+        let messages = block_on(explored)?.messages;
         // Those of other platforms need not be there.
         let platform = format!("--filter-platform={platform}");
         let options = self.cargo.iter().filter(|option| !option.starts_with("--profile")).chain([&platform]);
         let metadata = cargo::metadata(&self.package.join("Cargo.toml"), &self.path, options)?;
-        Ok((metadata.map_err(|said| cargo::unreadable(&self.path, &said))?, messages))
+        Ok((metadata.map_err(|said| cargo::unreadable(self.path.display(), &said))?, messages))
     }
 
     async fn lock(&self) -> Result<File, String> {
@@ -171,30 +175,30 @@ impl BuildRequest {
 
     /// Returns what rustc has said, if it has compiled.
     async fn compile(&self, entry: &Entry) -> Result<Vec<Value>, BuildError> {
-        let (is_done, messages) = self.ask_rustc(entry).await?;
-        if is_done { Ok(messages) } else { Err(BuildError::new(conclude(entry, &messages), &messages)) }
+        let Compilation { is_done, messages, text } = self.ask_rustc(entry).await?;
+        if is_done { Ok(messages) } else { Err(BuildError::new(conclude(entry, &messages, &text), &messages)) }
     }
 
-    /// Returns whether rustc has compiled, and what it has said.
-    async fn ask_rustc(&self, entry: &Entry) -> Result<(bool, Vec<Value>), String> {
-        let (is_done, messages) = self.run_rustc(entry).await?;
-        if is_done || !messages.iter().any(|message| entry.is_behind(message)) {
-            return Ok((is_done, messages));
+    async fn ask_rustc(&self, entry: &Entry) -> Result<Compilation, String> {
+        let compilation = self.run_rustc(entry).await?;
+        if compilation.is_done || !compilation.messages.iter().any(|message| entry.is_behind(message)) {
+            return Ok(compilation);
         }
         // Something has no end in the file: without a line of ours behind it, rustc shows where it begins.
         self.run_rustc(&Entry { call: None, ..entry.clone() }).await
     }
 
-    async fn run_rustc(&self, entry: &Entry) -> Result<(bool, Vec<Value>), String> {
+    async fn run_rustc(&self, entry: &Entry) -> Result<Compilation, String> {
         let manifest = self.generate(entry)?;
         let mut command = cargo("rustc", &manifest);
+        let is_quiet = self.is_silent || !io::stderr().is_terminal();
+        command.args(if is_quiet { &["--quiet"][..] } else { &PROGRESS });
         command.args(cargo::message_format()).args(&self.cargo);
-        command.args((self.is_silent || !io::stderr().is_terminal()).then_some("--quiet"));
         // Cargo lists what is in it by the name that it is given, which should be the one that others use.
         let target_directory = entry.target_directory.canonicalize().unwrap_or(entry.target_directory.clone());
         command.arg("--target-dir").arg(target_directory).arg("--").args(package::RUSTC).args(self.rustc);
         // The toolchain and the configuration are those of the place where the code is.
-        let reworded = |message: &str| package::with_users_files(message, &self.package);
+        let reworded = |message: &str| package::with_users_files(message, &self.package, &entry.path);
         command.current_dir(entry.directory());
         // What follows a message of our own line belongs to that message.
         let has_left = Cell::new(false);
@@ -224,7 +228,7 @@ impl BuildRequest {
             }
             // The next time it is new again.
             let _ = fs::remove_file(&manifest);
-            return Err(cargo::unreadable(&entry.file, &said));
+            return Err(cargo::unreadable(place(entry, &said, None), &said));
         }
         Ok(manifest)
     }
@@ -265,8 +269,17 @@ fn located(said: &str, file: &Path) -> Option<usize> {
     place.split(':').next()?.parse().ok()
 }
 
-/// Concludes what cargo and rustc have said on stderr; cargo has nothing for us before it has all dependencies.
-fn conclude(entry: &Entry, messages: &[Value]) -> String {
+/// The file, and the line of the dependency that cargo names, in backticks or in parentheses, or else another one.
+fn place(entry: &Entry, said: &str, otherwise: Option<usize>) -> String {
+    let named: Vec<&str> = said.split(['`', '(', ')']).filter_map(|part| part.split(' ').next()).collect();
+    let is_named = |name: &str| !name.is_empty() && named.contains(&name);
+    let line = (1..).zip(keys(&entry.source.manifest)).find(|(_, key)| key.split('.').any(is_named));
+    let line = line.map(|(line, _)| line).or(otherwise).map_or(String::new(), |line| format!(":{line}"));
+    format!("{}{line}", entry.file.display())
+}
+
+/// Concludes what cargo and rustc have said on stderr; rustc has said nothing before cargo has all dependencies.
+fn conclude(entry: &Entry, messages: &[Value], said: &str) -> String {
     let path = entry.path.display();
     if let Some(refusal) = cache::full(&entry.target_directory) {
         return refusal;
@@ -290,12 +303,10 @@ fn conclude(entry: &Entry, messages: &[Value]) -> String {
         return format!("{path} does not compile; see above{more}");
     }
     let what = match entry.source.opening {
-        Some(line) => {
-            format!("{}:{line}: cargo cannot do what this frontmatter asks; see above", entry.file.display())
-        }
-        None => format!("cargo cannot build {path}; see above"),
+        None => format!("cargo cannot build {path}"),
+        opening => format!("{}: cargo cannot do what this frontmatter asks", place(entry, said, opening)),
     };
-    format!("{what}; more: micro-smol explain dependency-unreachable")
+    format!("{what}; see above; more: micro-smol explain dependency-unreachable")
 }
 
 /// The first name that rustc takes for that of a crate, and does not know.

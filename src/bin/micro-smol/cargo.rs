@@ -2,13 +2,16 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use micro_smol::cli::is_coloured;
 use micro_smol::serde_json::{self, Value};
-use micro_smol::smol::io::{AsyncBufReadExt, BufReader};
+use micro_smol::smol::future::zip;
+use micro_smol::smol::io::{AsyncRead, AsyncReadExt, BufReader};
 use micro_smol::smol::process;
 use micro_smol::smol::stream::StreamExt;
 
@@ -41,9 +44,9 @@ pub fn metadata<T: AsRef<OsStr>>(
 }
 
 /// Shows what cargo says of a manifest that it cannot read, and says so.
-pub fn unreadable(file: &Path, said: &str) -> String {
+pub fn unreadable(place: impl Display, said: &str) -> String {
     terminal::show(said);
-    format!("cargo cannot read {}; see above; more: micro-smol explain manifest-invalid", file.display())
+    format!("cargo cannot read {place}; see above; more: micro-smol explain manifest-invalid")
 }
 
 /// Shows a message to a person.
@@ -56,30 +59,58 @@ pub fn rendered(message: &Value) -> Option<&str> {
     message["message"]["rendered"].as_str()
 }
 
-/// The option of cargo by which [`compile`] hears what rustc says.
-pub fn message_format() -> [&'static str; 2] {
-    ["--message-format", if is_coloured() { "json-diagnostic-rendered-ansi" } else { "json" }]
+/// The options of cargo by which [`compile`] hears what rustc says.
+pub fn message_format() -> [&'static str; 4] {
+    let (format, colour) = if is_coloured() { ("json-diagnostic-rendered-ansi", "always") } else { ("json", "auto") };
+    ["--message-format", format, "--color", colour]
 }
 
-/// Runs cargo and hands each message of rustc, after `reworded`, to `show`. Returns whether cargo succeeded, and all messages.
-/// Cargo is killed if the future is dropped.
+/// How a compilation went.
+pub struct Compilation {
+    pub is_done: bool,
+    /// What rustc has said.
+    pub messages: Vec<Value>,
+    /// What cargo has said.
+    pub text: String,
+}
+
+/// Runs cargo, hands each message of rustc, after `reworded`, to `show`, and shows what cargo says itself. Cargo is killed if the
+/// future is dropped.
 pub async fn compile(
     command: Command,
     reworded: impl Fn(&str) -> String,
     show: impl Fn(&str, &Value),
-) -> Result<(bool, Vec<Value>), String> {
+) -> Result<Compilation, String> {
     let mut command = process::Command::from(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(not_started)?;
-    let stdout = child.stdout.take().ok_or("cannot read what cargo says")?;
-    let (mut lines, mut messages) = (BufReader::new(stdout).split(b'\n'), Vec::new());
-    while let Some(line) = lines.next().await {
-        let line = reworded(&String::from_utf8_lossy(&line.unwrap_or_default()));
-        let Ok(message) = serde_json::from_str(&line) else { continue };
-        show(&line, &message);
-        messages.push(message);
+    let (stdout, stderr) = child.stdout.take().zip(child.stderr.take()).ok_or("cannot read what cargo says")?;
+    let (mut messages, mut text) = (Vec::new(), String::new());
+    let of_rustc = each_line(stdout, |line| {
+        let line = reworded(line);
+        if let Ok(message) = serde_json::from_str(&line) {
+            show(&line, &message);
+            messages.push(message);
+        }
+    });
+    let of_cargo = each_line(stderr, |line| {
+        let line = reworded(line);
+        terminal::show(&line);
+        text += &line;
+    });
+    zip(of_rustc, of_cargo).await;
+    Ok(Compilation { is_done: child.status().await.map_err(not_started)?.success(), messages, text })
+}
+
+/// Hands on each line, and each state of a progress bar, as it comes.
+async fn each_line(stream: impl AsyncRead + Unpin, mut hand_on: impl FnMut(&str)) {
+    let (mut bytes, mut line) = (BufReader::new(stream).bytes(), Vec::new());
+    while let Some(Ok(byte)) = bytes.next().await {
+        line.push(byte);
+        if matches!(byte, b'\n' | b'\r') {
+            hand_on(&String::from_utf8_lossy(&mem::take(&mut line)));
+        }
     }
-    Ok((child.status().await.map_err(not_started)?.success(), messages))
 }
 
 fn not_started(error: io::Error) -> String {

@@ -90,7 +90,7 @@ impl Entry {
         let manifest = path.join("Cargo.toml");
         let wrong = |what: &str| format!("{}: {what}; more: micro-smol explain manifest-invalid", manifest.display());
         let metadata = cargo::metadata(&manifest, &manifest, ["--no-deps"])?
-            .map_err(|said| cargo::unreadable(&manifest, &said))?;
+            .map_err(|said| cargo::unreadable(manifest.display(), &said))?;
         let package =
             list(&metadata["packages"]).find(|package| Path::new(text(&package["manifest_path"])) == manifest);
         let package = package.ok_or_else(|| wrong("this is a workspace: name the directory of a member"))?;

@@ -188,7 +188,7 @@ fn check(parser: Parser) -> Outcome {
     let mut request = BuildRequest::of_profile(&arguments, "check")?;
     if arguments.has("--json") {
         // Cargo tells by its exit code whether it compiles, whoever reads this.
-        request.show = |line, _| drop(print_text(&format!("{line}\n")));
+        request.show = |line, _| drop(print_text(line));
     }
     Ok(request.check()?)
 }

@@ -31,9 +31,16 @@ const CALL: &str = "micro-smol-call";
 /// Options of rustc. Nobody else uses a service's types: they need not be public because the handler is.
 pub const RUSTC: [&str; 3] = ["-Aprivate_interfaces", "--remap-path-prefix", "micro-smol-copy=/"];
 
-/// What rustc says, with the user's files in place of ours.
-pub fn with_users_files(message: &str, package: &Path) -> String {
+/// What cargo and rustc say, with the user's files in place of ours; nothing of the line in which cargo counts errors or warnings.
+pub fn with_users_files(message: &str, package: &Path, file: &Path) -> String {
+    let name = package.file_name().unwrap_or_default().display();
+    if message.contains(&format!("`{name}` (bin ")) {
+        return String::new();
+    }
     let [call, copy] = [CALL, COPY].map(|root| format!("{}/", package.join(root).display()));
+    let itself = format!("{name} v0.0.0 ({})", package.display());
+    let message = message.replace(&itself, &file.display().to_string());
+    let message = message.replace(&format!("`{name}`"), &format!("`{}`", file.display()));
     message.replace(&call, "/").replace(&copy, "/").replace(&format!("{COPY}/"), "/")
 }
 

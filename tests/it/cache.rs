@@ -51,12 +51,17 @@ fn a_first_compile_without_a_terminal_says_so_and_how_long_it_took() {
     };
     let first = said("cache", &[]);
     let (start, end) = first.split_once('\n').unwrap();
-    assert_eq!(start, format!("micro-smol: compiling {}; its dependencies are compiled only once", name.display()));
+    assert_eq!(start, format!("micro-smol: compiling {}", name.display()));
     assert!(end.starts_with("micro-smol: compiled in ") && end.ends_with("s\n") && end.lines().count() == 1, "{end}");
     assert_eq!(said("cache", &[]), "");
     fs::write(&name, "fn main() {}\n\n").unwrap();
     assert_eq!(said("cache", &[]), "");
     assert_eq!(said("other_cache", &["--silent"]), "");
+    // Where nothing has been compiled, that is to be dependencies, too.
+    let mut command = micro_smol(&directory, &["main.rs"]);
+    let output = command.env("XDG_CACHE_HOME", directory.join("empty")).env("CARGO", "/missing").output().unwrap();
+    let start = format!("micro-smol: compiling {}; its dependencies are compiled only once\n", name.display());
+    assert!(text(&output.stderr).starts_with(&start), "{}", text(&output.stderr));
 }
 
 #[test]

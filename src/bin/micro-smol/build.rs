@@ -88,7 +88,7 @@ impl BuildRequest {
         if let Some(options) = self.endpoints.as_ref().filter(|_| !entry.source.has_main()) {
             options.probe().map_err(|error| error.to_string())?;
         }
-        let messages = self.telling(self.compile(&entry)).await?;
+        let messages = self.compile_telling(&entry).await?;
         let executable = messages.iter().find_map(|message| message["executable"].as_str());
         let program = PathBuf::from(executable.ok_or_else(|| "cargo has made no executable".to_owned())?);
         let mut inputs = fingerprint::of(&program, &self.path, self.sources(&program));
@@ -105,7 +105,7 @@ impl BuildRequest {
     pub fn check(&self) -> Result<(), String> {
         let checked = async {
             let _lock = self.lock().await?;
-            self.telling(self.compile(&Entry::find(&self.path)?)).await
+            self.compile_telling(&Entry::find(&self.path)?).await
         };
         block_on(checked).map_err(|error: BuildError| error.message)?;
         // There is no executable; but the next time is not the first.
@@ -138,13 +138,16 @@ impl BuildRequest {
     }
 
     /// Reports the start and the time of a first compilation if stderr is not a terminal, where cargo shows its progress.
-    async fn telling<T, E>(&self, compile: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    async fn compile_telling(&self, entry: &Entry) -> Result<Vec<Value>, BuildError> {
         if self.is_silent || io::stderr().is_terminal() || self.record().exists() {
-            return compile.await;
+            return self.compile(entry).await;
         }
+        let profile = if self.cargo.contains(&"--profile=release".to_owned()) { "release" } else { "debug" };
+        let are_compiled = entry.target_directory.join(profile).exists();
+        let more = if are_compiled { "" } else { "; its dependencies are compiled only once" };
+        say(format_args!("compiling {}{more}", self.path.display()));
         let start = Instant::now();
-        say(format_args!("compiling {}; its dependencies are compiled only once", self.path.display()));
-        let compiled = compile.await?;
+        let compiled = self.compile(entry).await?;
         say(format_args!("compiled in {:.1?}", start.elapsed()));
         Ok(compiled)
     }

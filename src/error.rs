@@ -254,6 +254,12 @@ pub(super) fn client_message(error: Error, request: Option<&dyn Display>) -> (St
     (status, message)
 }
 
+/// The message that answers a panic: the reason phrase, in development with the panic's own.
+pub(super) fn panic_message(own: &str) -> String {
+    let reason = reason_phrase(StatusCode::InternalServerError);
+    if *MODE == Mode::Development { format!("{reason}\ncaused by: {own}") } else { reason.to_owned() }
+}
+
 /// An error and its causes.
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     iter::successors(Some(error), |error| (*error).source())

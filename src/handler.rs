@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 
 use http_types::StatusCode;
 
-use super::error::Result;
+use super::error::{Result, panic_message};
 use super::into_response::IntoResponse;
 use super::request::Request;
 use super::response::Response;
@@ -183,25 +183,25 @@ pub fn respond(handler: &dyn Handler, request: Request) -> impl Future<Output = 
     let mut answer = survive(|| handler.call(request));
     poll_fn(move |cx| {
         let of_error = |error| Response::of_error(error, Some(&head));
-        let poll = || Some(answer.as_mut()?.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error)));
-        let answered = survive(poll).flatten();
-        let failed = || Poll::Ready(Response::of_status(StatusCode::InternalServerError));
+        let answer = answer.as_mut().map_err(mem::take);
+        let poll = || Ok(answer?.as_mut().poll(cx).map(|answered| answered.unwrap_or_else(of_error)));
+        let answered = survive(poll).unwrap_or_else(Err);
+        let failed = |own: String| Poll::Ready(Response::text(StatusCode::InternalServerError, panic_message(&own)));
         let mut response = ready!(answered.unwrap_or_else(failed));
         response.finish(&head);
         Poll::Ready(response)
     })
 }
 
-/// Calls a function; `None` if it panics, which the panic hook has reported.
-pub(super) fn survive<T>(call: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(output) => Some(output),
-        Err(payload) => {
-            // What a panic carries may panic in its turn when it is dropped.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                mem::forget(payload);
-            }
-            None
+/// Calls a function. The error is the message of its panic, which the panic hook has reported.
+pub(super) fn survive<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let text = payload.downcast_ref().copied().or(payload.downcast_ref().map(String::as_str));
+        let message = text.unwrap_or("a panic without a message").to_owned();
+        // What a panic carries may panic in its turn when it is dropped.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(payload);
         }
-    }
+        message
+    })
 }

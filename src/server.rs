@@ -209,7 +209,7 @@ impl Server {
         // async-io panics where the system has no descriptor or no thread for it.
         let ended = survive(|| self.run_until_signalled(on_ready, on_shutdown));
         flush_log();
-        ended.unwrap_or_else(|| Err(io::Error::other("the server has panicked")))
+        ended.unwrap_or_else(|_| Err(io::Error::other("the server has panicked")))
     }
 
     fn run_until_signalled(
@@ -304,7 +304,7 @@ impl Server {
             let thread = thread::Builder::new().name(format!("micro-smol-{number}")).stack_size(STACK_BYTES);
             let work = move || {
                 let ended = survive(|| run_worker(&shared, listeners));
-                let ended = ended.unwrap_or_else(|| Err(io::Error::other("a worker has panicked")));
+                let ended = ended.unwrap_or_else(|_| Err(io::Error::other("a worker has panicked")));
                 if let Err(error) = &ended {
                     log(format_args!("a worker has failed: {error}"));
                 }

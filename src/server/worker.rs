@@ -159,8 +159,8 @@ impl Worker<'_> {
         // response ends this connection only.
         let mut connection = Box::pin(connection);
         let survived = poll_fn(move |cx| match survive(|| connection.as_mut().poll(cx)) {
-            Some(served) => served.map(drop),
-            None => Poll::Ready(()),
+            Ok(served) => served.map(drop),
+            Err(_) => Poll::Ready(()),
         });
         if let Some(executor) = executor.upgrade() {
             executor.spawn(survived).detach();

@@ -4,6 +4,7 @@ use std::env;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::panic::panic_any;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ async fn fail_by_path(mut req: Request) -> Result<Response> {
         "/client/from" => Err(create_error_from(400, "No", std::io::Error::other("secret"))),
         "/client/status" => Err(std::io::Error::other("secret")).status(403),
         "/panic" => panic!("a panic that is part of the test"),
+        "/panic/formatted" => panic!("a panic at {}", req.path()),
+        "/panic/other" => panic_any(3),
         "/buffer" => buffer(&req).await.into_response(),
         "/json" => json::<u8>(&req).await.into_response(),
         "/mirror" => stream(req.take_body()).into_response(),
@@ -220,6 +223,22 @@ fn development_logs_each_error_with_its_causes_indented() {
     assert!(log.contains(expected), "{log}");
     assert!(answers[0].ends_with("\r\n\r\nBack at noon\ncaused by: invalid digit found in string"), "{}", answers[0]);
     assert!(log.contains("micro-smol: GET /client: 404: No such tea\n"), "{log}");
+}
+
+#[test]
+fn the_client_reads_the_message_of_a_panic_in_development_only() {
+    let cases = [
+        ("/panic", "a panic that is part of the test"),
+        ("/panic/formatted", "a panic at /panic/formatted"),
+        ("/panic/other", "a panic without a message"),
+    ];
+    for mode in ["", "development"] {
+        let (_, answers) = log_of_paths(mode, &cases.map(|(path, _)| path));
+        for (answer, (_, message)) in answers.iter().zip(cases) {
+            let cause = if mode.is_empty() { String::new() } else { format!("\ncaused by: {message}") };
+            assert!(answer.ends_with(&format!("\r\n\r\nInternal Server Error{cause}")), "{answer}");
+        }
+    }
 }
 
 #[test]

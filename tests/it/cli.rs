@@ -407,6 +407,12 @@ fn malformed_frontmatter_is_named_with_its_line() {
 }
 
 #[test]
+fn a_path_may_have_quotes_and_backslashes() {
+    let directory = files("quotes", &[("a \"b\\c.rs", HANDLER)]);
+    assert_eq!(Service::start(&directory, &["a \"b\\c.rs"]).get(), "served");
+}
+
+#[test]
 fn a_missing_cargo_is_reported() {
     let directory = files("no_cargo", &[("index.rs", HANDLER)]);
     let mut command = micro_smol(&directory, &[]);

@@ -629,11 +629,13 @@ fn a_reload_in_a_terminal_shows_no_progress_bar_and_no_second_address() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_compilation_in_a_terminal_shows_a_progress_bar_and_the_users_file() {
-    let directory = files("bar", &[("index.rs", &HANDLER.replace("\"served\"", "3"))]);
+    let code = format!("---\npackage.tea = 1\n---\n{}", HANDLER.replace("\"served\"", "3"));
+    let directory = files("bar", &[("index.rs", &code)]);
     let file = directory.join("index.rs").display().to_string();
     let line = format!("{PROGRAM} check --offline; true");
     let shown = in_terminal(&directory, &line, |_, _| {}).join("\n");
     assert!(shown.contains("Building") && shown.contains(&format!("Checking\x1b[0m {file}\n")), "{shown}");
+    assert!(shown.contains(&format!("{file}: unused manifest key: package.tea\n")), "{shown}");
     assert!(shown.ends_with(&format!("\r\x1b[Kmicro-smol: {file} does not compile; see above")), "{shown}");
     assert!(!shown.contains("could not compile"), "{shown}");
 }

@@ -37,11 +37,18 @@ pub fn with_users_files(message: &str, package: &Path, file: &Path) -> String {
     if message.contains(&format!("`{name}` (bin ")) {
         return String::new();
     }
-    let [call, copy] = [CALL, COPY].map(|root| format!("{}/", package.join(root).display()));
-    let itself = format!("{name} v0.0.0 ({})", package.display());
-    let message = message.replace(&itself, &file.display().to_string());
-    let message = message.replace(&format!("`{name}`"), &format!("`{}`", file.display()));
-    message.replace(&call, "/").replace(&copy, "/").replace(&format!("{COPY}/"), "/")
+    // As it is in JSON.
+    let (ours, quoted) = (package.display(), quoted(file));
+    let file = &quoted[1..quoted.len() - 1];
+    let names = [
+        (format!("{name} v0.0.0 ({ours})"), file),
+        (format!("`{name}`"), &format!("`{file}`")),
+        (format!("{ours}/Cargo.toml"), file),
+        (format!("{ours}/{CALL}/"), "/"),
+        (format!("{ours}/{COPY}/"), "/"),
+        (format!("{COPY}/"), "/"),
+    ];
+    names.iter().fold(message.to_owned(), |text, (ours, users)| text.replace(ours, users))
 }
 
 /// Writes the package of an entry.

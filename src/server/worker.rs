@@ -1,5 +1,6 @@
 //! The life of a worker: it accepts connections until it is told to stop, then lets them end.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::iter;
@@ -7,14 +8,13 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
-use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
-use futures_lite::future::{block_on, pending, yield_now};
+use futures_lite::future::pending;
 use smol::LocalExecutor;
 use smol::channel::Receiver;
 use smol::lock::{Barrier, Semaphore};
@@ -56,18 +56,35 @@ pub(super) struct Shared {
 
 /// Serves with a reactor and an executor of its own; returns how many connections were cut.
 pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io::Result<usize> {
-    let (reactor, connections) = (Reactor::new()?, Connections::default());
-    let executor = Rc::new(LocalExecutor::new());
-    let worker = Worker { shared, reactor: &reactor, connections: &connections, executor: Rc::downgrade(&executor) };
-    let serving = executor.spawn(async move { worker.serve(listeners).await });
+    let (reactor, connections, has_accepted) = (Reactor::new()?, Connections::default(), Cell::new(false));
+    let executor = LocalExecutor::new();
+    let worker = Worker {
+        shared,
+        reactor: &reactor,
+        connections: &connections,
+        executor: &executor,
+        has_accepted: &has_accepted,
+    };
+    let mut serving = pin!(worker.serve(listeners));
     let mut tick = pin!(executor.tick());
+    let mut served = Ok(0);
+    let mut is_done = |cx: &mut Context<'_>| {
+        has_accepted.set(false);
+        serving.as_mut().poll(cx).map(|outcome| served = outcome).is_ready()
+    };
     reactor.run(&connections, |cx| {
+        if is_done(cx) {
+            return Turn::Done;
+        }
         for _ in 0..TURN_TASKS {
-            if serving.is_finished() {
-                return Turn::Done;
-            }
             match tick.as_mut().poll(cx) {
                 Poll::Ready(()) => tick.set(executor.tick()),
+                // The tasks wait, so the next connection is accepted; the kernel need not be asked for events in between.
+                Poll::Pending if has_accepted.get() => {
+                    if is_done(cx) {
+                        return Turn::Done;
+                    }
+                }
                 Poll::Pending => return Turn::Idle,
             }
             if connections.is_turn_over() {
@@ -76,18 +93,19 @@ pub(super) fn run_worker(shared: &Shared, listeners: Vec<SharedListener>) -> io:
         }
         Turn::More
     })?;
-    block_on(serving)
+    served
 }
 
-/// The task that accepts connections, and makes a task of each.
-struct Worker<'e> {
+struct Worker<'a, 'e> {
     shared: &'e Shared,
     reactor: &'e Reactor,
     connections: &'e Connections,
-    executor: Weak<LocalExecutor<'e>>,
+    executor: &'a LocalExecutor<'e>,
+    /// Whether to ask for another connection without an event.
+    has_accepted: &'e Cell<bool>,
 }
 
-impl Worker<'_> {
+impl Worker<'_, '_> {
     async fn serve(&self, listeners: Vec<SharedListener>) -> io::Result<usize> {
         let served = async {
             self.accept_until_shutdown(listeners).await?;
@@ -140,13 +158,15 @@ impl Worker<'_> {
                     Timer::after(ACCEPT_PAUSE).await;
                 }
             }
-            // One at a time, behind the tasks that can go on, so that the other workers get their share.
-            yield_now().await;
+            // One at a time, so that the other workers get their share. This is polled again with each turn, and when the tasks wait.
+            self.has_accepted.set(true);
+            let mut has_yielded = false;
+            poll_fn(|_| if mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }).await;
         }
     }
 
     fn spawn(&self, socket: OwnedFd, peer_addr: Option<SocketAddr>, authority: Arc<str>) {
-        let Worker { shared, reactor, connections, ref executor } = *self;
+        let Worker { shared, reactor, connections, .. } = *self;
         let context =
             ConnectionContext { peer_addr, authority: Some(authority), stopping: Some(shared.shutdown.clone()) };
         let registration = connections.register();
@@ -162,8 +182,6 @@ impl Worker<'_> {
             Ok(served) => served.map(drop),
             Err(_) => Poll::Ready(()),
         });
-        if let Some(executor) = executor.upgrade() {
-            executor.spawn(survived).detach();
-        }
+        self.executor.spawn(survived).detach();
     }
 }

@@ -23,8 +23,8 @@ use super::limits::Limits;
 use super::log::{MODE, Mode, RequestLog, flush_log, print, print_error};
 pub use super::log::{is_coloured, is_elsewhere};
 use super::request::Request;
-pub use super::server::{BoundListener, urls};
-use super::server::{Endpoint, Sharing, Variable, invalid, parse_port, serve};
+pub use super::server::{BoundListener, Variable, urls};
+use super::server::{Endpoint, Sharing, invalid, parse_port, serve};
 use healthcheck::parse_target;
 
 /// Named once: `vendor --module` replaces it, as a crate into which this source is copied has a version of its own.

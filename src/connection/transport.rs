@@ -281,8 +281,8 @@ impl<'a> Transport<'a> {
         }
     }
 
-    /// Keeps up to a buffer of what the peer sends, and is ready, with an error, if it is gone. A reset behind a full buffer is learnt
-    /// from the socket; of a stream that is none, it is not.
+    /// Keeps up to a buffer of what the peer sends, and is ready, with an error, if it is gone. A socket also reports a reset
+    /// behind a full buffer; another stream does not.
     pub(super) fn poll_gone<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         while !self.is_ended && self.unread().len() < INPUT_BYTES {
             ready!(self.poll_fill(cx, None))?;

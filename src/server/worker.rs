@@ -158,7 +158,8 @@ impl Worker<'_, '_> {
                     Timer::after(ACCEPT_PAUSE).await;
                 }
             }
-            // One at a time, so that the other workers get their share. This is polled again with each turn, and when the tasks wait.
+            // One at a time, so that the other workers get their share. This is polled again with each turn, and when the tasks
+            // wait.
             self.has_accepted.set(true);
             let mut has_yielded = false;
             poll_fn(|_| if mem::replace(&mut has_yielded, true) { Poll::Ready(()) } else { Poll::Pending }).await;

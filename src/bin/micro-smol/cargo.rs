@@ -111,6 +111,8 @@ async fn each_line(stream: impl AsyncRead + Unpin, mut hand_on: impl FnMut(&str)
             hand_on(&String::from_utf8_lossy(&mem::take(&mut line)));
         }
     }
+    // What the stream ends with may have no end of its own.
+    hand_on(&String::from_utf8_lossy(&line));
 }
 
 fn not_started(error: io::Error) -> String {

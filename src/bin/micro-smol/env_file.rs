@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use micro_smol::cli::Variable;
+
 const OPTION: &str = "--env-file";
 
 const NO_VARIABLE: &str = "this is not NAME=value, a comment or a blank line";
 
 /// Variables, each with its value.
-pub type Variables = Vec<(String, String)>;
+pub type Variables = Vec<Variable>;
 
 /// Takes the options that name files out of the arguments.
 pub fn take(args: &mut Vec<OsString>) -> Result<Vec<PathBuf>, lexopt::Error> {
@@ -45,7 +47,7 @@ fn parse(text: &str, file: &Path) -> Result<Variables, String> {
 }
 
 /// A value is between quotes, or ends before ` #`. In double quotes, `\n` is the end of a line.
-fn variable(line: &str) -> Result<(String, String), &'static str> {
+fn variable(line: &str) -> Result<Variable, &'static str> {
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=').ok_or(NO_VARIABLE)?;
     let (name, value) = (name.trim(), value.trim());
     let is_name =
